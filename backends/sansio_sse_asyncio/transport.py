@@ -1,0 +1,251 @@
+"""Transports of asyncio: opening one, and the protocol that passes its bytes on.
+
+Nothing here decides anything. Waiting is bounded by the core, which drops what takes too long; name resolution
+and the race of addresses are the one wait it cannot see into.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from sansio_sse import Origin, WireMachine
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+Address = tuple[socket.AddressFamily, Any]
+
+_READ_SIZE = 65536
+_RACE_DELAY = 0.25  # RFC 8305 5: the recommended head start of an address over the next
+
+_buffers: "WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview]" = WeakKeyDictionary()
+_contexts: dict[tuple[str | None, str | None], ssl.SSLContext] = {}
+
+
+class Link(asyncio.BufferedProtocol):
+    """One transport of a connection.
+
+    All transports of a loop read into one buffer: a loop reads one of them at a time, and hands over before
+    it reads the next. That costs no memory per connection, and a third less time than ``data_received``.
+    """
+
+    __slots__ = ("_blocked", "_connection", "_dropped", "_number", "_view", "opening", "transport")
+
+    def __init__(self, connection: "Connection", number: int, view: memoryview) -> None:
+        self._connection = connection
+        self._number = number
+        self._view = view
+        self._blocked = False
+        self._dropped = False
+        self.opening: asyncio.Task[None] | None = None
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        if self._dropped:
+            self.transport.abort()
+            return
+        # Zero: "written" means handed to the system, or the write timeout would watch our own buffer fill.
+        self.transport.set_write_buffer_limits(0)
+        self._connection._take(WireMachine.transport_opened, self._number)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._dropped:
+            data = bytes(self._view[:nbytes])
+            self._connection._take(WireMachine.bytes_received, self._number, data)
+
+    def eof_received(self) -> None:
+        if not self._dropped:
+            self._connection._take(WireMachine.end_received, self._number)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._dropped:
+            error = exc or ConnectionResetError("the transport was closed")
+            self._connection._take(WireMachine.transport_failed, self._number, error)
+        self._connection._link_released(self._number, self)
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        if not self._dropped:
+            self._connection._take(WireMachine.bytes_sent, self._number)
+
+    def send(self, data: bytes) -> None:
+        """Write, and report when all of it has left."""
+        self.transport.write(data)
+        if not self._blocked:
+            self._connection._take(WireMachine.bytes_sent, self._number)
+
+    def opened(self, task: "asyncio.Task[None]") -> None:
+        """The opening is over; without a transport, so is the link."""
+        self.opening = None
+        error = None if task.cancelled() else task.exception()
+        if self.transport is not None:
+            return  # its end will be told by connection_lost
+        if error is not None and not self._dropped:
+            self._connection._take(WireMachine.transport_failed, self._number, error)
+        self._connection._link_released(self._number, self)
+
+    def drop(self) -> None:
+        """Close at once, or stop opening."""
+        self._dropped = True
+        if self.transport is not None:
+            self.transport.abort()
+        elif self.opening is not None:
+            self.opening.cancel()
+
+
+def shared_view(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """Return the buffer that all transports of a loop read into."""
+    view = _buffers.get(loop)
+    if view is None:
+        view = _buffers[loop] = memoryview(bytearray(_READ_SIZE))
+    return view
+
+
+def default_context() -> ssl.SSLContext:
+    """Return a verifying context; OpenSSL honours SSL_CERT_FILE and SSL_CERT_DIR, so one per setting of these."""
+    key = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    context = _contexts.get(key)
+    if context is None:
+        context = _contexts[key] = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def open_link(
+    link: Link, origin: Origin, *, uds: str | None, context: ssl.SSLContext | None, handshake: float
+) -> None:
+    """Connect ``link``: TCP or a Unix socket, and TLS where the origin is secure."""
+    loop = asyncio.get_running_loop()
+    tls: dict[str, Any] = {}
+    if origin.secure:
+        tls = {
+            "ssl": context or default_context(),
+            "server_hostname": origin.host,
+            "ssl_handshake_timeout": handshake,
+        }
+    if uds is not None:
+        sock = await _connected(socket.AF_UNIX, uds)
+        connecting: Any = loop.create_unix_connection(lambda: link, sock=sock, **tls)
+    else:
+        addresses = await resolve(origin.host, origin.port)
+        sock = await _race(addresses)
+        connecting = loop.create_connection(lambda: link, sock=sock, **tls)
+    try:
+        await connecting
+    except BaseException:
+        # The loop closes the socket in a later turn; until then it is not released.
+        for _ in range(10):
+            if sock.fileno() == -1:
+                break
+            await asyncio.sleep(0)
+        sock.close()
+        raise
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """Resolve a name in a daemon thread: the loop's executor would hold up the end of the program."""
+    try:
+        return _addresses(host, port, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[list[Address]] = loop.create_future()
+
+    def settle(result: list[Address] | None, error: OSError | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result or [])
+
+    def look_up() -> None:
+        result: list[Address] | None = None
+        failure: OSError | None = None
+        try:
+            result = _addresses(host, port, 0)
+        except OSError as error:
+            failure = error
+        except UnicodeError as error:
+            failure = OSError(f"not a host name: {error}")
+        try:
+            loop.call_soon_threadsafe(settle, result, failure)
+        except RuntimeError:
+            pass  # the loop has ended, and nobody wants to know any more
+
+    threading.Thread(target=look_up, name="sansio-sse-dns", daemon=True).start()
+    return await future
+
+
+def _addresses(host: str, port: int, flags: int) -> list[Address]:
+    """Return addresses, families in turn, the system's favourite first (RFC 8305 4)."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    queues: dict[socket.AddressFamily, deque[Address]] = {}
+    for family, _, _, _, address in found:
+        queues.setdefault(family, deque()).append((family, address))
+    ordered: list[Address] = []
+    while any(queues.values()):
+        ordered += [queue.popleft() for queue in queues.values() if queue]
+    return ordered
+
+
+async def _race(addresses: list[Address]) -> socket.socket:
+    """Try each address some time after the one before, or at once when that failed; the first wins (RFC 8305 5).
+
+    Not the loop's own race, which uvloop does not have.
+    """
+    if len(addresses) == 1:
+        return await _connected(*addresses[0])
+    waiting = deque(addresses)
+    trying: set[asyncio.Task[socket.socket]] = set()
+    first_error: BaseException | None = None
+    winner: socket.socket | None = None
+    try:
+        while winner is None and (waiting or trying):
+            if waiting:
+                trying.add(asyncio.create_task(_connected(*waiting.popleft())))
+            done, trying = await asyncio.wait(
+                trying,
+                timeout=_RACE_DELAY if waiting else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                error = task.exception()
+                if error is not None:
+                    first_error = first_error or error
+                elif winner is None:
+                    winner = task.result()
+                else:
+                    task.result().close()
+    finally:
+        for task in trying:
+            task.cancel()
+        for result in await asyncio.gather(*trying, return_exceptions=True):
+            if isinstance(result, socket.socket):
+                result.close()
+    if winner is None:
+        raise first_error or OSError("the name has no address")
+    return winner
+
+
+async def _connected(family: socket.AddressFamily, address: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

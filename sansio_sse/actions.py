@@ -1,0 +1,233 @@
+"""What a machine asks of its driver, and what it tells its user.
+
+Three kinds, each a small immutable object:
+
+* **events**, which go to the reader: :class:`~sansio_sse.event_stream.ServerSentEvent` and, where they are
+  included, :class:`Connected`, :class:`~sansio_sse.event_stream.Comment` and
+  :class:`~sansio_sse.event_stream.LastEventIdChanged`;
+* **news**, which go to whoever watches: :class:`StateChanged`, :class:`ErrorOccurred`,
+  :class:`ScheduleReconnect`, :class:`PostAnswered`;
+* **work**, which the driver does: at the level of HTTP :class:`Connect`, :class:`Disconnect`, :class:`SendPing`,
+  :class:`SendPost`, :class:`PauseReading`, :class:`ResumeReading`; at the level of bytes :class:`OpenTransport`,
+  :class:`SendBytes`, :class:`CloseTransport`, :class:`PauseTransport`, :class:`ResumeTransport`; and at both
+  :class:`PrepareRequest`.
+
+Numbers: every exchange (a connect, each hop of a redirect, a ping, a post) has a number which is
+never used again, and so has every transport. Where a person sees a number (in
+``ScheduleReconnect`` and ``Connected``), it is the 1-based count of retries instead; 0 is the first attempt.
+
+Only :class:`~sansio_sse.event_stream.ServerSentEvent` is a tuple: two tuples of different types can be equal, two
+dataclasses cannot.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .errors import SSEError
+from .event_stream import Comment, LastEventIdChanged, ServerSentEvent
+from .http import Origin, Request, Response
+from .states import ConnectionState
+
+__all__ = [
+    "CloseTransport",
+    "Connect",
+    "Connected",
+    "ConnectionAction",
+    "Disconnect",
+    "ErrorOccurred",
+    "Event",
+    "OpenTransport",
+    "PauseReading",
+    "PauseTransport",
+    "PostAnswered",
+    "PrepareRequest",
+    "ResumeReading",
+    "ResumeTransport",
+    "ScheduleReconnect",
+    "SendBytes",
+    "SendPing",
+    "SendPost",
+    "StateChanged",
+    "WireAction",
+]
+
+# --- Events ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A stream was accepted; stands between the last event before and the first after.
+
+    ``attempt`` counts the retries that led here, ``resumed`` says whether a cursor was sent.
+    """
+
+    attempt: int
+    resumed: bool
+    response: Response
+
+
+Event: TypeAlias = ServerSentEvent | Connected | Comment | LastEventIdChanged
+
+# --- News --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The connection went from one state to another, at ``at`` (monotonic seconds), perhaps for an error."""
+
+    old: ConnectionState
+    new: ConnectionState
+    at: float
+    error: SSEError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorOccurred:
+    """Something failed; what follows from it is told by the other actions."""
+
+    error: SSEError
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleReconnect:
+    """The machine will try again at ``at``, ``delay`` seconds from now; retry number ``attempt`` (from 1)."""
+
+    at: float
+    delay: float
+    attempt: int
+    error: SSEError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostAnswered:
+    """A post is over: ``response`` and ``content``, or ``error``; ``token`` is what the caller gave with it."""
+
+    token: object
+    response: Response | None = None
+    content: bytes = field(default=b"", repr=False)
+    error: SSEError | None = None
+
+
+# --- Work, at the level of HTTP ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Send ``request`` as exchange ``attempt``; answer with its response or its failure."""
+
+    request: Request
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Abandon an exchange of any kind, at once and without an answer. (The command is ``disconnect()``.)"""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendPing:
+    """Send ``request`` as exchange ``ping``, beside the stream."""
+
+    request: Request
+    ping: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendPost:
+    """Send ``request`` as exchange ``post``, beside the stream, and collect its answer."""
+
+    request: Request
+    post: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareRequest:
+    """Ask the caller's ``prepare_request`` about ``request``; answer with ``request_prepared`` or ``prepare_failed``.
+
+    A :class:`Disconnect` (in bytes: :class:`CloseTransport`) of the same number takes it back.
+    """
+
+    request: Request
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseReading:
+    """Stop reading the stream's body; the peer's silence does not count from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeReading:
+    """Read the stream's body again."""
+
+
+ConnectionAction: TypeAlias = (
+    Event
+    | StateChanged
+    | ErrorOccurred
+    | ScheduleReconnect
+    | PostAnswered
+    | Connect
+    | Disconnect
+    | SendPing
+    | SendPost
+    | PrepareRequest
+    | PauseReading
+    | ResumeReading
+)
+
+# --- Work, at the level of bytes ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransport:
+    """Open TCP, and TLS where the origin is secure; answer with ``transport_opened`` or ``transport_failed``."""
+
+    transport: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class SendBytes:
+    """Write ``data``; answer with ``bytes_sent`` once it has left, or ``transport_failed``."""
+
+    transport: int
+    data: bytes = field(repr=False)  # it holds credentials
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTransport:
+    """Close at once, or stop opening; no answer."""
+
+    transport: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseTransport:
+    """Stop reading; no answer."""
+
+    transport: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeTransport:
+    """Read again; no answer."""
+
+    transport: int
+
+
+WireAction: TypeAlias = (
+    Event
+    | StateChanged
+    | ErrorOccurred
+    | ScheduleReconnect
+    | PostAnswered
+    | PrepareRequest
+    | OpenTransport
+    | SendBytes
+    | CloseTransport
+    | PauseTransport
+    | ResumeTransport
+)

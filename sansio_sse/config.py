@@ -1,0 +1,230 @@
+"""Configuration: frozen, validated dataclasses; seconds are floats, sizes are bytes.
+
+Every value is checked when it is given. A mistake is a :class:`ConfigError` which names the field
+and the value, at the line that made it, not an hour later in a reconnect.
+
+There is no total timeout on a stream: it would kill healthy ones.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import Literal
+
+from .errors import ConfigError
+from .http import Headers, HeadersInput, join_url, make_request
+
+__all__ = [
+    "ConnectionConfig",
+    "HeartbeatConfig",
+    "Limits",
+    "ReconnectionPolicy",
+    "Timeouts",
+]
+
+OnEnd = Literal["reconnect", "finish"]
+Overflow = Literal["block", "drop_oldest", "error"]
+Replay = Literal["safe", "with_id", "always"]
+
+RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def _number(owner: object, name: str, *, low: float, above: bool = False, high: float = inf) -> None:
+    value = getattr(owner, name)
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if not ok or value < low or (above and value == low) or value > high:
+        bound = f"above {low:g}" if above else f"at least {low:g}"
+        bound += "" if high == inf else f" and at most {high:g}"
+        raise ConfigError(f"{type(owner).__name__}.{name} must be a number {bound}, not {value!r}")
+
+
+def _integer(owner: object, name: str, *, low: int) -> None:
+    value = getattr(owner, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ConfigError(
+            f"{type(owner).__name__}.{name} must be a whole number, at least {low}, not {value!r}"
+        )
+
+
+def _boolean(owner: object, name: str) -> None:
+    value = getattr(owner, name)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{type(owner).__name__}.{name} must be True or False, not {value!r}")
+
+
+def _choice(owner: object, name: str, choices: Collection[object]) -> None:
+    value = getattr(owner, name)
+    if value not in choices:
+        words = ", ".join(repr(choice) for choice in choices)
+        raise ConfigError(f"{type(owner).__name__}.{name} must be one of {words}, not {value!r}")
+
+
+def _instance(owner: object, name: str, kind: type) -> None:
+    value = getattr(owner, name)
+    if not isinstance(value, kind):
+        raise ConfigError(f"{type(owner).__name__}.{name} must be a {kind.__name__}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectionPolicy:
+    """When to try again, and how long to wait before.
+
+    The delay before retry ``n`` (from 0) is ``min(initial_delay * backoff_multiplier**n, max_delay)``,
+    shortened by up to ``jitter_factor`` of itself; a server that asks for longer gets longer, up
+    to ``max_server_delay``.
+
+    >>> ReconnectionPolicy(max_attempts=0).max_attempts  # unlimited
+    0
+    >>> ReconnectionPolicy(initial_delay=60)
+    Traceback (most recent call last):
+    sansio_sse.errors.ConfigError: ReconnectionPolicy.max_delay must be a number at least 60, not 30.0
+    """
+
+    enabled: bool = True
+    """False: the first failure is final."""
+    max_attempts: int = 10
+    """Retries without progress before giving up; 0 is unlimited. The first connect is not one."""
+    initial_delay: float = 0.1
+    max_delay: float = 30.0
+    backoff_multiplier: float = 2.0
+    jitter_factor: float = 0.5
+    """0 to 1: which part of a delay is random."""
+    reset_interval: float = 300.0
+    """Seconds up after which earlier failures are forgiven, even without an event."""
+    max_server_delay: float = 300.0
+    """Cap on what ``retry:`` and Retry-After may ask for."""
+
+    def __post_init__(self) -> None:
+        _boolean(self, "enabled")
+        _integer(self, "max_attempts", low=0)
+        _number(self, "initial_delay", low=0)
+        _number(self, "max_delay", low=self.initial_delay)
+        _number(self, "backoff_multiplier", low=1)
+        _number(self, "jitter_factor", low=0, high=1)
+        _number(self, "reset_interval", low=0, above=True)
+        _number(self, "max_server_delay", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatConfig:
+    """Pings beside the stream; off unless asked for, because most servers have no endpoint for them."""
+
+    enabled: bool = False
+    interval: float = 30.0
+    """Seconds of silence before a ping."""
+    timeout: float = 5.0
+    """Seconds a ping may take, its connecting included."""
+    max_missed: int = 3
+    """Misses in a row that are death."""
+    ping_endpoint: str = "/ping"
+    """Resolved against the url the stream really comes from."""
+
+    def __post_init__(self) -> None:
+        _boolean(self, "enabled")
+        _number(self, "interval", low=0, above=True)
+        _number(self, "timeout", low=0, above=True)
+        _integer(self, "max_missed", low=1)
+        join_url("http://checked.invalid/", self.ping_endpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each phase may take, in seconds; none of them limits a healthy stream."""
+
+    connect: float = 10.0
+    """Name resolution, TCP and TLS together; also an async ``prepare_request``."""
+    response: float = 60.0
+    """From the request sent to the whole response head: a total, not per byte."""
+    idle: float | None = None
+    """Silence on an accepted stream; None: 300, for finite streams 600; 0: never."""
+    write: float = 30.0
+    """Writing the request."""
+
+    def __post_init__(self) -> None:
+        _number(self, "connect", low=0, above=True)
+        _number(self, "response", low=0, above=True)
+        _number(self, "write", low=0, above=True)
+        if self.idle is not None:
+            _number(self, "idle", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on all that a peer can make us keep, in bytes unless said otherwise."""
+
+    event: int = 32 * 1024 * 1024
+    """A line, and an event's data."""
+    head: int = 64 * 1024
+    """A response head, informational responses included."""
+    redirects: int = 10
+    """Redirects followed in one attempt."""
+    error_body: int = 4 * 1024
+    """How much of a refusing response's body the error keeps."""
+    post_body: int = 1024 * 1024
+    """The body of the answer to a post."""
+    decompressed_ratio: float = 100.0
+    """Decompressed bytes per compressed byte, beyond the first MiB."""
+    decompressed_read: int = 4 * 1024 * 1024
+    """Decompressed bytes out of one read."""
+
+    def __post_init__(self) -> None:
+        for name in ("event", "head", "post_body", "decompressed_read"):
+            _integer(self, name, low=1)
+        _integer(self, "redirects", low=0)
+        _integer(self, "error_body", low=0)
+        _number(self, "decompressed_ratio", low=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionConfig:
+    """Everything about one connection that is not its request.
+
+    >>> config = ConnectionConfig(headers={"Authorization": "Bearer secret"}, buffer_size=10)
+    >>> "secret" in repr(config)
+    False
+    """
+
+    base_url: str | None = None
+    """The url given to ``connect`` is joined to this one by RFC 3986."""
+    headers: HeadersInput = field(default=None, repr=False)
+    """Sent with every request unless ``connect`` gives the same name."""
+    reconnection: ReconnectionPolicy = field(default_factory=ReconnectionPolicy)
+    heartbeat: HeartbeatConfig = field(default_factory=HeartbeatConfig)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    buffer_size: int = 1000
+    """Events held for a reader; the buffer holds at most this plus one read."""
+    overflow: Overflow = "block"
+    """What a full buffer does: stop reading, drop the oldest, or end in ERROR."""
+    on_end: OnEnd | None = None
+    """What the good end of a body means; None: reconnect for GET, finish otherwise."""
+    replay: Replay = "safe"
+    """When a request that may have had an effect is sent again. ``safe``: never unless it is idempotent, has an
+    Idempotency-Key, or the stream gave event ids; ``with_id``: also when the caller gave a cursor; ``always``."""
+    retry_statuses: Collection[int] = RETRY_STATUSES
+    """Statuses that are worth a retry."""
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None:
+            make_request("GET", self.base_url)
+        # Kept as a tuple so that the caller's dict can change without changing us.
+        object.__setattr__(self, "headers", _checked_headers(self.headers))
+        _instance(self, "reconnection", ReconnectionPolicy)
+        _instance(self, "heartbeat", HeartbeatConfig)
+        _instance(self, "timeouts", Timeouts)
+        _instance(self, "limits", Limits)
+        _integer(self, "buffer_size", low=1)
+        _choice(self, "overflow", ("block", "drop_oldest", "error"))
+        _choice(self, "on_end", (None, "reconnect", "finish"))
+        _choice(self, "replay", ("safe", "with_id", "always"))
+        statuses = frozenset(self.retry_statuses)
+        for status in statuses:
+            if not isinstance(status, int) or not 300 <= status <= 599:
+                raise ConfigError(
+                    f"ConnectionConfig.retry_statuses: {status!r} is no status from 300 to 599"
+                )
+        object.__setattr__(self, "retry_statuses", statuses)
+
+
+def _checked_headers(headers: HeadersInput) -> Headers:
+    return make_request("GET", "http://checked.invalid/", headers=headers).headers

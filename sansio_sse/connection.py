@@ -1,0 +1,1129 @@
+"""The connection machine: one event stream's whole life, at the level of HTTP.
+
+Pure: it is told what happened and what time it is, and answers with what is to be done. It never reads
+a clock, draws a number of its own, or does anything itself. Same inputs, same actions.
+
+How to drive it, whatever the loop::
+
+    perform(machine.connect(now))
+    while machine.state is not ConnectionState.CLOSED:
+        news = wait_for_news(until=machine.deadline)
+        perform(news(machine, now) if news else machine.tick(now))
+
+Members stand in the order *look, commands, what happened*; every command and every "what happened"
+answers with the actions that follow, in order. What the peer does is never raised: it becomes an action.
+A command out of order raises :class:`~sansio_sse.errors.LocalProtocolError`.
+
+Three rules keep the path of data short; ``tests`` hold them as properties:
+
+* While the stream stays CONNECTED and its body goes on, :meth:`ConnectionMachine.body_received` answers with the
+  parser's own list, untouched: events only.
+* Other actions stand only before the first or after the last event of an answer.
+* ``deadline`` is a *lower bound*. Data moves the true deadlines later only, so an answer of events alone leaves
+  it as it is; every other answer computes it anew. A tick that comes too early is harmless.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from .actions import (
+    Connect,
+    Connected,
+    ConnectionAction,
+    Disconnect,
+    ErrorOccurred,
+    Event,
+    PauseReading,
+    PostAnswered,
+    PrepareRequest,
+    ResumeReading,
+    ScheduleReconnect,
+    SendPing,
+    SendPost,
+    StateChanged,
+)
+from .attempt import (
+    Accepted,
+    Attempt,
+    AttemptInProgress,
+    Decide,
+    Redirected,
+    Refused,
+    Stop,
+    follow,
+    judge,
+    may_replay,
+)
+from .config import ConnectionConfig
+from .content_coding import ContentDecoder
+from .errors import (
+    BufferOverflow,
+    ConfigError,
+    ConnectionClosed,
+    ConnectionLost,
+    ConnectError,
+    ConnectTimeout,
+    HeartbeatTimeout,
+    IdleTimeout,
+    LimitExceeded,
+    LocalProtocolError,
+    ReconnectExhausted,
+    ResponseTimeout,
+    SSEError,
+    StreamTruncated,
+    WriteTimeout,
+    describe,
+    from_transport,
+    redact_url,
+)
+from .event_stream import EventStreamParser, ServerSentEvent
+from .heartbeat import Heartbeat, ping_request, side_request
+from .http import Request, Response
+from .metrics import ConnectionMetrics, Counters, HeartbeatCounters
+from .reconnection import Reconnection
+from .states import TRANSITIONS, ConnectionState
+from .timers import Due, Timer, earlier
+
+__all__ = ["ConnectionMachine", "Include", "Until"]
+
+Include = Literal["connected", "comments", "ids"]
+Until = Callable[[ServerSentEvent], bool] | str
+
+# Looking a member up on an Enum class costs 60 ns on 3.11, a global 10.
+_DISCONNECTED = ConnectionState.DISCONNECTED
+_CONNECTING = ConnectionState.CONNECTING
+_CONNECTED = ConnectionState.CONNECTED
+_RECONNECTING = ConnectionState.RECONNECTING
+_ERROR = ConnectionState.ERROR
+_CLOSED = ConnectionState.CLOSED
+
+Actions = list[ConnectionAction]
+NO_ACTIONS: Sequence[Any] = ()
+
+_FINITE_IDLE = 600.0
+_STREAM_IDLE = 300.0
+
+DEFAULT_HEADERS = (
+    ("Accept", "text/event-stream"),
+    ("Cache-Control", "no-store"),
+    # An intermediary that compresses also buffers, and a buffered event is a late event.
+    ("Accept-Encoding", "identity"),
+    ("User-Agent", "sansio-sse"),
+)
+
+
+class _Post:
+    __slots__ = ("give_up", "token")
+
+    def __init__(self, token: object, give_up: float) -> None:
+        self.token = token
+        self.give_up = give_up
+
+
+class ConnectionMachine:
+    """One event stream's life, driven by news and ticks; see the module's text for how.
+
+    :param request: what to ask for; headers it lacks (Accept, Cache-Control, Accept-Encoding, User-Agent) are added.
+    :param config: everything else that can be configured.
+    :param random: returns a number in [0, 1); the only source of chance, asked once per delay.
+    :param last_event_id: the cursor to begin with.
+    :param until: what ends a finite stream: a predicate on events, or a string equal to an event's data or type.
+    :param decide: may overrule what a response means.
+    :param prepare: ask for :class:`PrepareRequest` before each attempt.
+    :param include: which of ``"connected"``, ``"comments"``, ``"ids"`` join the events.
+
+    >>> machine = ConnectionMachine(Request("GET", "http://example.com/events"))
+    >>> changed, connect = machine.connect(now=0.0)
+    >>> changed.new, connect, machine.deadline, machine.deadline_reason.name
+    (<ConnectionState.CONNECTING: 'connecting'>, Connect(request=<Request GET http://example.com/events>, attempt=1), 10.0, 'CONNECT')
+    """
+
+    __slots__ = (
+        "_accepted_at",
+        "_attempt",
+        "_began",
+        "_config",
+        "_cursor",
+        "_deadline",
+        "_decide",
+        "_decoder",
+        "_error",
+        "_finite",
+        "_gave_id",
+        "_heartbeat",
+        "_idle",
+        "_include",
+        "_last_life",
+        "_moved",
+        "_now",
+        "_number",
+        "_original",
+        "_parser",
+        "_paused_at",
+        "_phase",
+        "_phase_at",
+        "_posts",
+        "_prepare",
+        "_previous",
+        "_settled",
+        "_random",
+        "_reconnection",
+        "_reason",
+        "_request",
+        "_response",
+        "_sent",
+        "_state",
+        "_stream",
+        "_until",
+        "metrics",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        config: ConnectionConfig | None = None,
+        *,
+        random: Callable[[], float] = lambda: 0.5,
+        last_event_id: str = "",
+        until: Until | None = None,
+        decide: Decide | None = None,
+        prepare: bool = False,
+        include: Collection[Include] = (),
+    ) -> None:
+        config = config or ConnectionConfig()
+        unknown = set(include) - {"connected", "comments", "ids"}
+        if unknown:
+            raise ConfigError(f"include knows 'connected', 'comments' and 'ids', not {sorted(unknown)}")
+        self._config = config
+        self._random = random
+        self._until = until
+        self._decide = decide
+        self._prepare = prepare
+        self._include = frozenset(include)
+        given = request.header("last-event-id")
+        self._cursor = _checked_cursor(last_event_id or given or "")
+        self._original = _with_defaults(request)
+        if config.heartbeat.enabled:
+            ping_request(self._original, config.heartbeat.ping_endpoint)  # raises now, not in an hour
+        on_end = config.on_end or ("reconnect" if request.method == "GET" else "finish")
+        self._finite = on_end == "finish"
+        idle = config.timeouts.idle
+        self._idle = (_FINITE_IDLE if self._finite else _STREAM_IDLE) if idle is None else idle
+
+        self._state = _DISCONNECTED
+        self._now = float("-inf")
+        self._deadline: float | None = None
+        self._reason: Timer | None = None
+        self._number = 0  # of the newest exchange
+        self._error: SSEError | None = None
+        self._reconnection: Reconnection | None = None
+        self._previous: tuple[int | None, SSEError | None] = (None, None)
+        self._moved: tuple[str, tuple[tuple[int, str], ...]] | None = None  # permanent redirects
+        self._gave_id = False
+        self._posts: dict[int, _Post] | None = None
+        self._paused_at: float | None = None
+
+        # The attempt under way.
+        self._attempt: AttemptInProgress | None = None  # None once accepted
+        self._stream = 0  # number of its exchange, 0 if none
+        self._request = self._original
+        self._began = 0.0
+        self._sent = False
+        self._phase: Timer | None = None
+        self._phase_at = 0.0
+
+        # The accepted stream.
+        self._response: Response | None = None
+        self._parser: EventStreamParser | None = None
+        self._decoder: ContentDecoder | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._accepted_at = 0.0
+        self._last_life = 0.0
+        self._settled = False
+        self.metrics = Counters()
+
+    # --- Look ----------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the stream is in its life."""
+        return self._state
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call :meth:`tick` at the latest, or None; a lower bound, see the module's text."""
+        return self._deadline
+
+    @property
+    def deadline_reason(self) -> Timer | None:
+        """Why a tick is wanted then."""
+        return self._reason
+
+    @property
+    def config(self) -> ConnectionConfig:
+        """What this machine was configured with."""
+        return self._config
+
+    @property
+    def request(self) -> Request:
+        """The request of the present attempt, redirects followed; before the first, what was asked for."""
+        return self._request
+
+    @property
+    def response(self) -> Response | None:
+        """The head of the latest accepted response."""
+        return self._response
+
+    @property
+    def error(self) -> SSEError | None:
+        """The reason of ERROR, while in it."""
+        return self._error
+
+    @property
+    def received_event_id(self) -> str:
+        """The last event ID in force: what a reconnect sends."""
+        return self._cursor if self._parser is None else self._parser.last_event_id
+
+    @property
+    def retries(self) -> int:
+        """Retries scheduled since the last progress."""
+        return 0 if self._reconnection is None else self._reconnection.retries
+
+    @property
+    def missed_heartbeats(self) -> int:
+        """Pings in a row that went unanswered."""
+        return 0 if self._heartbeat is None else self._heartbeat.missed
+
+    @property
+    def paused(self) -> bool:
+        """Whether reading is paused."""
+        return self._paused_at is not None
+
+    @property
+    def reconnect_at(self) -> float | None:
+        """When the next attempt begins, while one is waited for."""
+        return self._phase_at if self._phase is Timer.RECONNECT else None
+
+    def snapshot(self, now: float) -> ConnectionMetrics:
+        """Return the counters as they stand at ``now``."""
+        metrics = self.metrics.snapshot(self.uptime(now))
+        parser = self._parser
+        if parser is None or not parser.comment_count:
+            return metrics
+        comments = metrics.comments_received + parser.comment_count
+        return replace(metrics, comments_received=comments)
+
+    def uptime(self, now: float) -> float:
+        """Return the seconds since the present stream was accepted, 0 if there is none."""
+        return max(0.0, now - self._accepted_at) if self._state is _CONNECTED else 0.0
+
+    # --- Commands ------------------------------------------------------------------------------
+
+    def connect(self, now: float) -> Actions:
+        """Begin; from DISCONNECTED and ERROR only. Earlier failures and redirects are forgotten, the cursor is not."""
+        self._clock(now)
+        if self._state not in (_DISCONNECTED, _ERROR):
+            raise LocalProtocolError(f"cannot connect: the connection is {self._state.value}")
+        self._reconnection = None
+        self._previous = (None, None)
+        self._moved = None
+        self._error = None
+        actions: Actions = []
+        self._change(_CONNECTING, actions)
+        self._begin(actions)
+        return self._armed(actions)
+
+    def disconnect(self, now: float) -> Actions:
+        """End the stream; ``connect()`` may begin again. Does nothing where there is nothing to end."""
+        self._clock(now)
+        actions: Actions = []
+        if self._state in (_CONNECTING, _CONNECTED, _RECONNECTING):
+            self._abandon(actions)
+            self._change(_DISCONNECTED, actions)
+        return self._armed(actions)
+
+    def restart(self, now: float, last_event_id: str | None = None) -> Actions:
+        """Drop what is under way and connect at once, without a delay; a value replaces the cursor."""
+        self._clock(now)
+        if self._state is _CLOSED:
+            raise LocalProtocolError("cannot restart: the connection is closed")
+        cursor = None if last_event_id is None else _checked_cursor(last_event_id)
+        if self._state in (_DISCONNECTED, _ERROR):
+            self._cursor = self._cursor if cursor is None else cursor
+            return self.connect(now)
+        actions: Actions = []
+        self._abandon(actions)
+        if cursor is not None:
+            self._cursor = cursor
+        if self._state is _CONNECTED:
+            self._change(_RECONNECTING, actions)
+        self._begin(actions)
+        return self._armed(actions)
+
+    def close(self, now: float) -> Actions:
+        """End for good; harmless when repeated."""
+        self._clock(now)
+        actions: Actions = []
+        if self._state is not _CLOSED:
+            self._end_for_good(actions)
+        return self._armed(actions)
+
+    def pause(self, now: float) -> Actions:
+        """Stop reading. The peer's silence does not count meanwhile, and no pings are sent.
+
+        A pause belongs to the consumer, not to an attempt: it lasts over reconnects until ``resume()``.
+        """
+        now = self._clock(now)
+        actions: Actions = []
+        if self._paused_at is None:
+            self._paused_at = now
+            if self._state is _CONNECTED:
+                self._abandon_ping(actions)
+                actions.append(PauseReading())
+        return self._armed(actions)
+
+    def resume(self, now: float) -> Actions:
+        """Read again, after :meth:`pause`."""
+        now = self._clock(now)
+        actions: Actions = []
+        if self._paused_at is not None:
+            if self._state is _CONNECTED:
+                # The time we did not read is not the server's silence.
+                self._last_life += now - max(self._paused_at, self._last_life)
+                actions.append(ResumeReading())
+            self._paused_at = None
+        return self._armed(actions)
+
+    def post(
+        self,
+        token: object,
+        url: str,
+        now: float,
+        *,
+        method: str = "POST",
+        headers: tuple[tuple[str, str], ...] = (),
+        content: bytes | None = None,
+    ) -> Actions:
+        """Send something up beside the stream: same origin, same credentials, its own exchange.
+
+        ``token`` comes back in :class:`PostAnswered`. ``headers`` win over the stream's by name. Raises
+        :class:`ConfigError` for another origin, :class:`LocalProtocolError` on a closed connection.
+        """
+        now = self._clock(now)
+        if self._state is _CLOSED:
+            raise LocalProtocolError("cannot post: the connection is closed")
+        request = side_request(self._request, method, url, content)
+        if request.origin != self._request.origin:
+            raise ConfigError(f"a post goes to the stream's own origin, {self._request.origin}")
+        for name, value in headers:
+            request = request.with_header(name, value)
+        timeouts = self._config.timeouts
+        self._number += 1
+        if self._posts is None:
+            self._posts = {}
+        self._posts[self._number] = _Post(token, now + timeouts.connect + timeouts.response)
+        self.metrics.bytes_sent += len(content or b"")
+        return self._armed([SendPost(request, self._number)])
+
+    def abandon_post(self, token: object, now: float) -> Actions:
+        """Give a post up, because nobody waits for its answer any more; unknown tokens are ignored."""
+        self._clock(now)
+        actions: Actions = []
+        for number, post in list((self._posts or {}).items()):
+            if post.token is token:
+                self._take_post(number)
+                actions.append(Disconnect(number))
+        return self._armed(actions)
+
+    # --- What happened -------------------------------------------------------------------------
+
+    def request_prepared(self, attempt: int, request: Request, now: float) -> Sequence[ConnectionAction]:
+        """``prepare_request`` returned this request for exchange ``attempt``."""
+        self._clock(now)
+        if attempt != self._stream or self._phase is not Timer.PREPARE:
+            return NO_ACTIONS
+        actions: Actions = []
+        if isinstance(request, Request):
+            self._send(request, actions)
+        else:
+            text = f"prepare_request must return a Request, not {type(request).__name__}"
+            self._fail(LocalProtocolError(text), actions)
+        return self._armed(actions)
+
+    def prepare_failed(
+        self, attempt: int, error: BaseException, now: float
+    ) -> Sequence[ConnectionAction]:
+        """``prepare_request`` raised: a failed attempt."""
+        self._clock(now)
+        if attempt != self._stream or self._phase is not Timer.PREPARE:
+            return NO_ACTIONS
+        actions: Actions = []
+        if not isinstance(error, SSEError):
+            error = ConnectError(f"prepare_request failed: {describe(error)}", cause=error)
+        self._fail(error, actions)
+        return self._armed(actions)
+
+    def transport_opened(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
+        """The way is open and the request is being written: from here on a byte of it may arrive.
+
+        A client that cannot tell skips this and :meth:`request_sent` comes first.
+        """
+        now = self._clock(now)
+        if attempt != self._stream or self._phase is not Timer.CONNECT:
+            return NO_ACTIONS
+        self._sent = True
+        self._wait(Timer.WRITE, now + self._config.timeouts.write)
+        return self._armed([])
+
+    def request_sent(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
+        """The whole request has left; the response is waited for.
+
+        An HTTP client that cannot tell when that is calls this at once: ``timeouts.response`` then bounds it all.
+        """
+        now = self._clock(now)
+        if attempt != self._stream or self._phase not in (Timer.CONNECT, Timer.WRITE):
+            return NO_ACTIONS
+        self._sent = True
+        self._wait(Timer.RESPONSE, now + self._config.timeouts.response)
+        return self._armed([])
+
+    def response_received(
+        self, attempt: int, response: Response, now: float
+    ) -> Sequence[ConnectionAction]:
+        """The final response head of exchange ``attempt`` arrived."""
+        now = self._clock(now)
+        trying = self._attempt
+        if attempt != self._stream or trying is None or trying.refused is not None:
+            return NO_ACTIONS
+        self._sent = True
+        actions: Actions = []
+        match judge(response, self._request, trying, self._config, self._decide):
+            case Accepted(decoder):
+                self._accept(response, decoder, trying.facts.number, actions)
+            case Redirected(request):
+                if trying.permanent:
+                    self._remember_move(trying.start, response.status, request.url)
+                actions.append(Disconnect(self._stream))
+                self._number += 1
+                self._send_as(request, self._number, actions)
+            case Stop():
+                self._count_outcome(success=True)
+                self._end_for_good(actions)
+            case Refused() as refused:
+                trying.refused = refused
+                if self._phase is not Timer.RESPONSE:  # an answer before the request was written
+                    self._wait(Timer.RESPONSE, now + self._config.timeouts.response)
+                if self._config.limits.error_body == 0:
+                    self._refuse(actions)
+        return self._armed(actions)
+
+    def body_received(
+        self, attempt: int, data: bytes, now: float
+    ) -> Sequence[ConnectionAction]:
+        """Bytes of the body of exchange ``attempt`` arrived; empty ones are a sign of life alone."""
+        if attempt != self._stream:
+            return NO_ACTIONS
+        if now > self._now:
+            self._now = now
+        else:
+            now = self._now
+        parser = self._parser
+        if parser is None:
+            return self._refusing_body(data)
+        metrics = self.metrics
+        silence = now - self._last_life
+        if silence > metrics.longest_silence:
+            metrics.longest_silence = silence
+        self._last_life = now
+        metrics.bytes_received += len(data)
+        if self._decoder is not None:
+            data = self._decoder.feed(data)
+        events = parser.feed(data)
+        if events:
+            metrics.events_received += len(events)
+            metrics.last_event = now
+            if not self._settled:
+                events = self._examine(events)
+        if parser.error is not None or self._parser is not parser or self._decoder is not None:
+            return self._after_data(events)
+        return events
+
+    def body_ended(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
+        """The body of exchange ``attempt`` ended where HTTP says that it ends."""
+        self._clock(now)
+        if attempt != self._stream:
+            return NO_ACTIONS
+        actions: Actions = []
+        if self._parser is None:
+            if self._attempt is not None and self._attempt.refused is not None:
+                self._refuse(actions)
+            else:
+                self._fail(ConnectionLost("the exchange ended without a response"), actions)
+            return self._armed(actions)
+        if self._decoder is not None:
+            self._decoder.end()
+        if self._decoder is not None and self._decoder.error is not None:
+            self._fail(self._decoder.error, actions)
+        elif self._until is not None:
+            self._fail(StreamTruncated("the stream ended before its terminal event"), actions)
+        elif self._finite:
+            self._abandon(actions)
+            self._change(_DISCONNECTED, actions)
+        else:
+            self._fail(ConnectionLost("the server ended the stream"), actions)
+        return self._armed(actions)
+
+    def connect_failed(
+        self, attempt: int, error: BaseException, now: float
+    ) -> Sequence[ConnectionAction]:
+        """Exchange ``attempt`` did not get as far as a transport; foreign exceptions are translated."""
+        return self._lost(attempt, from_transport(error, opening=True, where=self._where()), now)
+
+    def connection_lost(
+        self, attempt: int, error: BaseException, now: float
+    ) -> Sequence[ConnectionAction]:
+        """Exchange ``attempt`` broke after its transport was open; foreign exceptions are translated."""
+        return self._lost(attempt, from_transport(error, opening=False, where=self._where()), now)
+
+    def ping_answered(
+        self, ping: int, response: Response, now: float
+    ) -> Sequence[ConnectionAction]:
+        """A ping was answered; 2xx is life, anything else a miss."""
+        self._clock(now)
+        beat = self._heartbeat
+        if beat is None or beat.ping != ping:
+            return NO_ACTIONS
+        actions: Actions = []
+        if 200 <= response.status < 300:
+            beat.answered(self._beat_counters())
+        else:
+            self._missed(beat, actions)
+        return self._armed(actions)
+
+    def ping_failed(
+        self, ping: int, error: BaseException, now: float
+    ) -> Sequence[ConnectionAction]:
+        """A ping came to nothing."""
+        self._clock(now)
+        beat = self._heartbeat
+        if beat is None or beat.ping != ping:
+            return NO_ACTIONS
+        actions: Actions = []
+        self._missed(beat, actions)
+        return self._armed(actions)
+
+    def post_answered(
+        self, post: int, response: Response, content: bytes, now: float
+    ) -> Sequence[ConnectionAction]:
+        """A post was answered, whatever its status."""
+        self._clock(now)
+        taken = self._take_post(post)
+        if taken is None:
+            return NO_ACTIONS
+        self.metrics.events_sent += 200 <= response.status < 300
+        return self._armed([PostAnswered(taken.token, response, content)])
+
+    def post_failed(
+        self, post: int, error: BaseException, now: float
+    ) -> Sequence[ConnectionAction]:
+        """A post came to nothing."""
+        self._clock(now)
+        taken = self._take_post(post)
+        if taken is None:
+            return NO_ACTIONS
+        failure = from_transport(error, opening=False, where=self._where())
+        return self._armed([PostAnswered(taken.token, error=failure)])
+
+    def events_refused(self, last_id: str, now: float) -> Sequence[ConnectionAction]:
+        """The reader's buffer refused events; ``last_id`` is the cursor of the last that it took."""
+        self._clock(now)
+        if self._state is not _CONNECTED:
+            return NO_ACTIONS
+        actions: Actions = []
+        size = self._config.buffer_size
+        self._fail(BufferOverflow(f"the buffer of {size} events is full"), actions)
+        self._cursor = last_id
+        return self._armed(actions)
+
+    def tick(self, now: float) -> Sequence[ConnectionAction]:
+        """Time has passed. Early, late and repeated ticks are harmless."""
+        now = self._clock(now)
+        if self._deadline is None or now < self._deadline:
+            return NO_ACTIONS
+        actions: Actions = []
+        while True:
+            due = self._next_due()
+            if due is None or now < due[0]:
+                break
+            if self._timer_fired(due[1], actions):
+                break
+        return self._armed(actions)
+
+    # --- Attempts ------------------------------------------------------------------------------
+
+    def _begin(self, actions: Actions) -> None:
+        """Begin an attempt: ask for the request if the caller wants to prepare it, else send it."""
+        now = self._now
+        retrying = self._state is _RECONNECTING
+        status, error = self._previous
+        facts = Attempt(self.retries, status, error, str(self._original.origin))
+        self._attempt = AttemptInProgress(facts)
+        self._began = now
+        self._sent = False
+        self._request = self._original
+        if retrying:
+            self.metrics.reconnect_attempts += 1
+        else:
+            self.metrics.connect_attempts += 1
+        self._number += 1
+        request = _with_cursor(self._original, self._cursor)
+        if self._prepare:
+            self._stream = self._number
+            self._wait(Timer.PREPARE, now + self._config.timeouts.connect)
+            actions.append(PrepareRequest(request, self._number))
+        else:
+            self._send(request, actions)
+
+    def _send(self, request: Request, actions: Actions) -> None:
+        """Send an attempt's request, to where it has moved for good if it has."""
+        assert self._attempt is not None
+        self._attempt.start = request.url
+        if self._moved is not None and self._moved[0] == request.url:
+            try:
+                for status, location in self._moved[1]:
+                    request = follow(request, status, location)
+            except SSEError as error:
+                # What was followed before can only be refused now if the request has changed.
+                self._stream = self._number
+                self._fail(error, actions)
+                return
+        self._send_as(request, self._number, actions)
+
+    def _remember_move(self, start: str, status: int, url: str) -> None:
+        """Remember a permanent redirect as a hop to repeat, so that each hop's rules apply each time."""
+        hops: tuple[tuple[int, str], ...] = ()
+        if self._moved is not None and self._moved[0] == start:
+            hops = self._moved[1]
+        hops = (*hops, (status, url))
+        # A server that moves for ever must not make us remember for ever: begin at the beginning again.
+        self._moved = None if len(hops) > self._config.limits.redirects else (start, hops)
+
+    def _send_as(self, request: Request, number: int, actions: Actions) -> None:
+        self._stream = number
+        self._request = request
+        self._sent = False
+        self._wait(Timer.CONNECT, self._now + self._config.timeouts.connect)
+        self.metrics.bytes_sent += len(request.content or b"")
+        actions.append(Connect(request, number))
+
+    def _accept(
+        self, response: Response, decoder: ContentDecoder | None, retries: int, actions: Actions
+    ) -> None:
+        now = self._now
+        include = self._include
+        self._attempt = None
+        self._phase = None
+        self._previous = (None, None)
+        self._response = response
+        self._decoder = decoder
+        self._parser = EventStreamParser(
+            last_event_id=self._cursor,
+            max_event_size=self._config.limits.event,
+            comments="comments" in include,
+            ids="ids" in include,
+        )
+        self._accepted_at = self._last_life = now
+        self._settled = False
+        if self._config.heartbeat.enabled:
+            self._heartbeat = Heartbeat()
+        metrics = self.metrics
+        metrics.last_connect = now
+        metrics.count_connect(now - self._began)
+        self._count_outcome(success=True)
+        self._change(_CONNECTED, actions)
+        if self._paused_at is not None:
+            self._paused_at = now
+            actions.append(PauseReading())
+        if "connected" in include:
+            resumed = self._request.header("last-event-id") is not None
+            actions.append(Connected(retries, resumed, response))
+
+    def _refusing_body(self, data: bytes) -> Sequence[ConnectionAction]:
+        trying = self._attempt
+        if trying is None or trying.refused is None:
+            return NO_ACTIONS  # no head yet: whoever drives this has them out of order
+        if not trying.capture(data, self._config.limits.error_body):
+            return NO_ACTIONS
+        actions: Actions = []
+        self._refuse(actions)
+        return self._armed(actions)
+
+    def _refuse(self, actions: Actions) -> None:
+        """The refusing response is captured: now its consequence."""
+        trying = self._attempt
+        assert trying is not None and trying.refused is not None
+        refused = trying.refused
+        verdict = refused.verdict
+        if verdict is not None and verdict.reset_cursor:
+            self._cursor = ""
+        self._fail(
+            trying.refusal(),
+            actions,
+            retry_after=refused.retry_after,
+            delay=None if verdict is None else verdict.delay,
+            replay=verdict is not None,
+        )
+
+    # --- Data ----------------------------------------------------------------------------------
+
+    def _examine(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Look at each event as long as something depends on it; then never again on this attempt.
+
+        The first event is progress. ``until``, and events that are not the server's, need every one looked at.
+        """
+        own = sum(type(event) is ServerSentEvent for event in events)
+        self.metrics.events_received -= len(events) - own
+        if own and self._reconnection is not None:
+            self._reconnection.progress()
+        if self._until is not None:
+            return self._up_to_terminal(events, self._until)
+        self._settled = own > 0 and self._include <= {"connected"}
+        return events
+
+    def _up_to_terminal(self, events: Sequence[Event], until: Until) -> Sequence[Event]:
+        """Cut after the terminal event, if it is here; what follows it is not ours."""
+        for position, event in enumerate(events):
+            if type(event) is not ServerSentEvent:
+                continue
+            try:
+                if not _is_terminal(event, until):
+                    continue
+            except Exception as error:
+                self._error = LocalProtocolError(f"until raised {describe(error)}", cause=error)
+            rest = events[position + 1 :]
+            self.metrics.events_received -= sum(type(later) is ServerSentEvent for later in rest)
+            self._retire_parser(event.id)
+            return events[: position + 1]
+        return events
+
+    def _after_data(self, events: Sequence[Event]) -> Sequence[ConnectionAction]:
+        """Go on after data that may have ended the stream: a limit, a bad coding, the terminal event."""
+        parser = self._parser
+        if parser is None:
+            error = self._error
+        else:
+            error = parser.error or (self._decoder.error if self._decoder is not None else None)
+            if error is None:
+                return events
+        actions: Actions = [*events]
+        if error is not None:
+            self._fail(error, actions)
+        else:
+            self._abandon(actions)
+            self._change(_DISCONNECTED, actions)
+        return self._armed(actions)
+
+    # --- Ends ----------------------------------------------------------------------------------
+
+    def _lost(self, attempt: int, error: SSEError, now: float) -> Sequence[ConnectionAction]:
+        self._clock(now)
+        if attempt != self._stream:
+            return NO_ACTIONS
+        actions: Actions = []
+        trying = self._attempt
+        if trying is not None and trying.refused is not None:
+            self._refuse(actions)  # the answer counts, not how its body ended
+        elif self._decoder is not None and self._decoder.error is not None:
+            self._fail(self._decoder.error, actions)
+        else:
+            if trying is None and self._until is not None and error.retryable:
+                error = StreamTruncated(f"the stream was cut: {error}", cause=error)
+            self._fail(error, actions)
+        return self._armed(actions)
+
+    def _fail(
+        self,
+        error: SSEError,
+        actions: Actions,
+        *,
+        retry_after: float = 0.0,
+        delay: float | None = None,
+        replay: bool = False,
+    ) -> None:
+        """End the attempt or the stream with ``error``, and go where that leads: RECONNECTING or ERROR.
+
+        ``delay`` replaces the policy's; ``replay`` says that the caller wants it whatever was sent.
+        """
+        accepted = self._attempt is None
+        error.with_context(
+            url=redact_url(self._request.url),
+            attempt=self.retries,
+            elapsed=self._now - self._began,
+            events_received=self.metrics.events_received,
+            request_sent=self._sent,
+            accepted=accepted,
+        )
+        if not accepted:
+            self._count_outcome(success=False)
+        sent = self._sent
+        request = self._request
+        self._abandon(actions)
+        response = error.response or (self._response if accepted else None)
+        self._previous = (None if response is None else response.status, error)
+        policy = self._config.reconnection
+        if error.retryable and policy.enabled and (
+            replay
+            or not sent
+            or may_replay(
+                request, error, self._config, gave_id=self._gave_id, cursor=self._cursor
+            )
+        ):
+            memory = self._memory()
+            scheduled = memory.next_delay(policy, retry_after, self._random, self._now)
+            if scheduled is not None:
+                wait = scheduled if delay is None else max(0.0, delay)
+                self.metrics.count_error(error.category)
+                actions.append(ErrorOccurred(error))
+                if self._state is not _RECONNECTING:
+                    self._change(_RECONNECTING, actions, error)
+                at = self._now + wait
+                self._wait(Timer.RECONNECT, at)
+                actions.append(ScheduleReconnect(at, wait, memory.retries, error))
+                return
+            self.metrics.count_error(error.category)
+            actions.append(ErrorOccurred(error))
+            error = self._exhausted(error, memory)
+        self.metrics.count_error(error.category)
+        actions.append(ErrorOccurred(error))
+        self._error = error
+        self._change(_ERROR, actions, error)
+
+    def _exhausted(self, last: SSEError, memory: Reconnection) -> SSEError:
+        what = "attempt" if memory.retries == 1 else "attempts"
+        error = ReconnectExhausted(
+            f"gave up after {memory.retries} reconnect {what} in {self._now - memory.since:.1f} s; "
+            f"the last failure: {last}",
+            cause=last,
+            response=last.response,
+        )
+        return error.with_context_of(last)
+
+    def _abandon(self, actions: Actions) -> None:
+        """Let go of the attempt or the stream, and of its ping; keep what the next one needs."""
+        if self._parser is not None:
+            self._retire_parser(self._parser.last_event_id)
+        if self._state is _CONNECTED:
+            self.metrics.last_disconnect = self._now
+        self._abandon_ping(actions)
+        if self._stream:
+            actions.append(Disconnect(self._stream))
+        self._stream = 0
+        self._attempt = None
+        self._decoder = None
+        self._heartbeat = None
+        self._phase = None
+
+    def _retire_parser(self, cursor: str) -> None:
+        """Keep what outlives an attempt: the cursor, whether there were ids, what ``retry:`` asked for."""
+        parser = self._parser
+        assert parser is not None
+        self._cursor = cursor
+        self._gave_id = self._gave_id or parser.gave_id
+        if parser.retry is not None:
+            self._memory().retry_floor = parser.retry / 1000
+        self.metrics.comments_received += parser.comment_count
+        self._parser = None
+
+    def _end_for_good(self, actions: Actions) -> None:
+        self._abandon(actions)
+        for number, post in (self._posts or {}).items():
+            actions.append(Disconnect(number))
+            closed = ConnectionClosed("the connection was closed before the post was answered")
+            actions.append(PostAnswered(post.token, error=closed))
+        self._posts = None
+        self._error = None
+        self._change(_CLOSED, actions)
+
+    def _change(self, new: ConnectionState, actions: Actions, error: SSEError | None = None) -> None:
+        old = self._state
+        assert new in TRANSITIONS[old], f"no transition from {old} to {new}"
+        self._state = new
+        actions.append(StateChanged(old, new, self._now, error))
+
+    def _count_outcome(self, *, success: bool) -> None:
+        metrics = self.metrics
+        if self._state is _RECONNECTING:
+            metrics.reconnect_successes += success
+            metrics.reconnect_failures += not success
+        else:
+            metrics.connect_successes += success
+            metrics.connect_failures += not success
+
+    def _memory(self) -> Reconnection:
+        if self._reconnection is None:
+            self._reconnection = Reconnection()
+        return self._reconnection
+
+    # --- Pings and posts -----------------------------------------------------------------------
+
+    def _missed(self, beat: Heartbeat, actions: Actions) -> bool:
+        """Count a miss; return whether it was the one too many."""
+        missed = beat.missed_one(self._last_life, self._beat_counters())
+        if missed < self._config.heartbeat.max_missed:
+            return False
+        self._fail(HeartbeatTimeout(f"{missed} pings in a row went unanswered"), actions)
+        return True
+
+    def _abandon_ping(self, actions: Actions) -> None:
+        beat = self._heartbeat
+        if beat is not None and beat.ping:
+            actions.append(Disconnect(beat.ping))
+            beat.ping = 0
+
+    def _beat_counters(self) -> HeartbeatCounters:
+        if self.metrics.heartbeats is None:
+            self.metrics.heartbeats = HeartbeatCounters()
+        return self.metrics.heartbeats
+
+    def _take_post(self, number: int) -> _Post | None:
+        if self._posts is None or number not in self._posts:
+            return None
+        post = self._posts.pop(number)
+        if not self._posts:
+            self._posts = None
+        return post
+
+    # --- Time ----------------------------------------------------------------------------------
+
+    def _clock(self, now: float) -> float:
+        """Note the time; a clock that goes backwards is held."""
+        if now > self._now:
+            self._now = now
+        return self._now
+
+    def _wait(self, phase: Timer, until: float) -> None:
+        """Enter a phase of an attempt: each has exactly one timer, and they follow each other."""
+        self._phase = phase
+        self._phase_at = until
+
+    def _armed(self, actions: Actions) -> Actions:
+        """Compute the deadline anew; every answer but plain events goes through here."""
+        due = self._next_due()
+        self._deadline, self._reason = (None, None) if due is None else due
+        return actions
+
+    def _next_due(self) -> Due | None:
+        due: Due | None = None
+        if self._phase is not None:
+            due = (self._phase_at, self._phase)
+        elif self._state is _CONNECTED:
+            memory = self._reconnection
+            if memory is not None and memory.retries:
+                at = self._accepted_at + self._config.reconnection.reset_interval
+                due = (at, Timer.STABILITY)
+            if self._paused_at is None:
+                due = self._next_life_due(due)
+        if self._posts is not None:
+            for post in self._posts.values():
+                due = earlier(due, post.give_up, Timer.POST)
+        return due
+
+    def _next_life_due(self, due: Due | None) -> Due | None:
+        if self._idle:
+            due = earlier(due, self._last_life + self._idle, Timer.IDLE)
+        beat = self._heartbeat
+        if beat is not None:
+            if beat.ping:
+                due = earlier(due, beat.answer_by, Timer.PING_ANSWER)
+            else:
+                at = beat.due(self._config.heartbeat, self._last_life)
+                due = earlier(due, at, Timer.PING)
+        return due
+
+    def _timer_fired(self, timer: Timer, actions: Actions) -> bool:
+        """Act on one timer; return True for a death, after which a tick stops."""
+        timeouts = self._config.timeouts
+        match timer:
+            case Timer.PREPARE:
+                text = f"prepare_request took longer than {timeouts.connect:g} s"
+                self._fail(ConnectTimeout(text), actions)
+            case Timer.CONNECT:
+                text = f"could not connect to {self._where()} within {timeouts.connect:g} s"
+                self._fail(ConnectTimeout(text), actions)
+            case Timer.WRITE:
+                text = f"could not write the request within {timeouts.write:g} s"
+                self._fail(WriteTimeout(text), actions)
+            case Timer.RESPONSE:
+                if self._attempt is not None and self._attempt.refused is not None:
+                    self._refuse(actions)
+                else:
+                    text = f"no response head within {timeouts.response:g} s"
+                    self._fail(ResponseTimeout(text), actions)
+            case Timer.IDLE:
+                self._fail(IdleTimeout(f"nothing received for {self._idle:g} s"), actions)
+            case Timer.PING_ANSWER:
+                beat = self._heartbeat
+                assert beat is not None
+                actions.append(Disconnect(beat.ping))
+                return self._missed(beat, actions)
+            case Timer.PING:
+                beat = self._heartbeat
+                assert beat is not None
+                self._number += 1
+                config = self._config.heartbeat
+                beat.sent(self._number, config, self._now, self._beat_counters())
+                request = ping_request(self._request, config.ping_endpoint)
+                actions.append(SendPing(request, self._number))
+                return False
+            case Timer.STABILITY:
+                self._memory().progress()
+                return False
+            case Timer.RECONNECT:
+                self._phase = None
+                self._begin(actions)
+                return False
+            case Timer.POST:
+                self._expire_posts(actions)
+                return False
+        return True
+
+    def _expire_posts(self, actions: Actions) -> None:
+        limit = self._config.timeouts.connect + self._config.timeouts.response
+        for number, post in list((self._posts or {}).items()):
+            if post.give_up <= self._now:
+                self._take_post(number)
+                actions.append(Disconnect(number))
+                late = ResponseTimeout(f"a post was not answered within {limit:g} s")
+                actions.append(PostAnswered(post.token, error=late))
+
+    def _where(self) -> str:
+        origin = self._request.origin
+        return f"{origin.host}:{origin.port}"
+
+
+def _with_defaults(request: Request) -> Request:
+    given = {name.lower() for name, _ in request.headers}
+    if not given:
+        return request.replace(headers=DEFAULT_HEADERS)  # one tuple for all connections
+    defaults = tuple(pair for pair in DEFAULT_HEADERS if pair[0].lower() not in given)
+    kept = tuple(pair for pair in request.headers if pair[0].lower() != "last-event-id")
+    return request.replace(headers=(*defaults, *kept))
+
+
+def _checked_cursor(last_event_id: str) -> str:
+    if "\r" in last_event_id or "\n" in last_event_id or "\0" in last_event_id:
+        raise ConfigError("last_event_id has a CR, LF or NUL")
+    return last_event_id
+
+
+def _with_cursor(request: Request, cursor: str) -> Request:
+    # Leading and trailing blanks cannot be part of a field value (RFC 9110 5.5), and Fetch strips them.
+    value = cursor.strip(" \t")
+    return request.with_header("Last-Event-ID", value) if value else request
+
+
+def _is_terminal(event: ServerSentEvent, until: Until) -> bool:
+    if isinstance(until, str):
+        return event.data == until or event.event == until
+    return until(event)

@@ -1,0 +1,932 @@
+"""What every driver shares: the pure half of a ``Connection``.
+
+A driver *pushes* (asyncio: bytes arrive in callbacks) or *pulls* (trio, plain sockets: somebody awaits or
+selects), but what has to happen with each piece of news is the same, and it is written here once:
+
+* **the order**: one input, all its actions, then the next input. Performing an action can itself bring news (a
+  synchronous send, a callback that calls ``close()``), so such inputs queue up;
+* **the deadline**: compared with what is armed after each input;
+* **the buffer**: events wait here for a reader, within bounds; what overflow means; what has been *delivered*;
+* **who watches**: readers, state and error watchers, callbacks, callers of ``wait_for`` and ``post``;
+* **the end**: who is woken with what;
+* **commands from elsewhere**: from another thread, task or signal handler.
+
+A driver's ``Connection`` subclasses :class:`ConnectionDriver` (or :class:`AsyncConnectionDriver`) and writes the
+*verbs*, about ten small methods, none of which decides anything:
+
+=========================== ==========================================================================
+``_now()``                   monotonic seconds
+``_wall_clock()``            seconds since 1970, for people
+``_random()``                a number in [0, 1)
+``_arm(at)``                 call ``_deadline_reached()`` at ``at``; ``None``: call it no more
+``_wake()``                  whoever waits should look again
+``_from_elsewhere(command)`` call ``command()`` soon, on the driver's own thread
+``_open(transport, origin)`` then ``_take(WireMachine.transport_opened, …)`` or ``transport_failed``
+``_send(transport, data)``   then ``_take(WireMachine.bytes_sent, …)`` or ``transport_failed``
+``_drop(transport)``         close at once, or stop opening, or stop preparing
+``_reading(transport, on)``  read, or do not
+``_prepare(request, n)``     only for an async ``prepare_request``
+``_unhandled(error)``        a callback raised and nobody takes errors
+=========================== ==========================================================================
+"""
+
+import itertools
+import json as json_module
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, assert_never
+
+from .actions import (
+    CloseTransport,
+    Connected,
+    ErrorOccurred,
+    Event,
+    OpenTransport,
+    PauseTransport,
+    PostAnswered,
+    PrepareRequest,
+    ResumeTransport,
+    ScheduleReconnect,
+    SendBytes,
+    StateChanged,
+)
+from .attempt import Decide
+from .config import ConnectionConfig
+from .connection import ConnectionMachine, Include, Until
+from .errors import ConfigError, ConnectionClosed, LocalProtocolError, SSEError, redact_url
+from .event_stream import Comment, LastEventIdChanged, ServerSentEvent
+from .http import Headers, HeadersInput, Origin, Request, Response, make_request
+from .metrics import ConnectionMetrics
+from .states import ConnectionState
+from .wire import WireMachine
+
+__all__ = [
+    "AsyncConnectionDriver",
+    "AsyncWatch",
+    "ConnectionDriver",
+    "ConnectionInfo",
+    "PostResponse",
+    "PrepareRequestHook",
+    "Watcher",
+]
+
+T = TypeVar("T")
+DriverT = TypeVar("DriverT", bound="ConnectionDriver")
+
+WireNews: TypeAlias = (
+    OpenTransport
+    | SendBytes
+    | CloseTransport
+    | PauseTransport
+    | ResumeTransport
+    | PrepareRequest
+    | StateChanged
+    | ErrorOccurred
+    | PostAnswered
+    | ScheduleReconnect
+)
+
+_CONNECTED = ConnectionState.CONNECTED
+_CLOSED = ConnectionState.CLOSED
+_DISCONNECTED = ConnectionState.DISCONNECTED
+_ERROR = ConnectionState.ERROR
+
+_EVENT_TYPES = (ServerSentEvent, Connected, Comment, LastEventIdChanged)
+_WATCHED = 1000  # changes or errors held for a watcher that does not look
+
+PrepareRequestHook = Callable[[Request, int], Any]
+"""``prepare_request(request, attempt)``: returns a Request, or an awaitable of one where the driver is async."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """One connection at a glance; times are seconds since 1970, rates percent.
+
+    >>> sorted(field.name for field in fields(ConnectionInfo))[:4]
+    ['connect_success_rate', 'heartbeat_success_rate', 'id', 'last_connect']
+    """
+
+    id: int
+    name: str | None
+    url: str
+    """Redacted."""
+    state: ConnectionState
+    uptime: float
+    reconnect_attempts: int
+    """Retries scheduled since the last progress."""
+    missed_heartbeats: int
+    connect_success_rate: float
+    heartbeat_success_rate: float
+    last_connect: float | None
+    last_disconnect: float | None
+    last_event: float | None
+    last_heartbeat: float | None
+    next_reconnect: float | None
+    """When the next attempt begins, while one is waited for."""
+    metrics: ConnectionMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class PostResponse:
+    """The answer to a post, whatever its status.
+
+    >>> PostResponse(200, (("Content-Type", "application/json"),), b'{"ok":true}').json()
+    {'ok': True}
+    """
+
+    status: int
+    headers: Headers = ()
+    content: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<PostResponse {self.status}, {len(self.content)} bytes>"
+
+    def json(self) -> Any:
+        """Return the content read as JSON."""
+        return json_module.loads(self.content)
+
+
+class Watcher(Generic[T]):
+    """The bounded mailbox of one ``state_changes()`` or ``errors()`` iterator: the oldest are dropped and counted."""
+
+    __slots__ = ("dropped", "items", "kind")
+
+    def __init__(self, kind: type[T], first: Iterable[T] = ()) -> None:
+        self.kind = kind
+        self.items: deque[T] = deque(first, _WATCHED)
+        self.dropped = 0
+
+    def put(self, item: T) -> None:
+        """Add one, in place of the oldest if there are too many."""
+        self.dropped += len(self.items) == _WATCHED
+        self.items.append(item)
+
+
+class _Reply:
+    """Where the answer to a post is put."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        self.answer: PostAnswered | None = None
+
+
+class ConnectionDriver:
+    """The pure half of every driver's ``Connection``; the module's text says what a driver adds."""
+
+    __slots__ = (
+        "_armed",
+        "_buffer",
+        "_busy",
+        "_closing",
+        "_delivered",
+        "_delivering",
+        "_entered",
+        "_id",
+        "_inputs",
+        "_machine",
+        "_on_change",
+        "_on_error",
+        "_on_event",
+        "_paused",
+        "_prepare_request",
+        "_reading_now",
+        "_size",
+        "_started",
+        "_watchers",
+        "_wire",
+        "name",
+    )
+
+    _ids: ClassVar[Iterable[int]] = itertools.count(1)
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: HeadersInput = None,
+        content: bytes | str | None = None,
+        json: Any = None,
+        last_event_id: str = "",
+        config: ConnectionConfig | None = None,
+        until: Until | None = None,
+        decide: Decide | None = None,
+        prepare_request: PrepareRequestHook | None = None,
+        include: Collection[Include] = (),
+        on_event: Callable[[Any, Event], object] | None = None,
+        on_change: Callable[[Any, StateChanged], object] | None = None,
+        on_error: Callable[[Any, BaseException], object] | None = None,
+        name: str | None = None,
+    ) -> None:
+        config = config or ConnectionConfig()
+        request = make_request(
+            method,
+            url,
+            base_url=config.base_url,
+            headers=headers,
+            default_headers=config.headers,
+            content=content,
+            json=json,
+        )
+        self._machine = ConnectionMachine(
+            request,
+            config,
+            random=self._random,
+            last_event_id=last_event_id,
+            until=until,
+            decide=decide,
+            prepare=prepare_request is not None,
+            include=include,
+        )
+        self._wire = WireMachine(self._machine)
+        self._prepare_request = prepare_request
+        self._on_event = on_event
+        self._on_change = on_change
+        self._on_error = on_error
+        self.name = name
+        self._id = next(iter(self._ids))
+
+        self._busy = False
+        self._inputs: deque[tuple[Callable[..., Sequence[Any]], tuple[Any, ...]]] | None = None
+        self._armed: float | None = None
+        self._size = config.buffer_size
+        self._buffer: deque[Event] = deque()
+        self._paused = False
+        self._reading_now = False  # somebody waits for an event
+        self._delivering = False  # a batch is being given to on_event
+        self._delivered = self._machine.received_event_id
+        self._started = False
+        self._entered = False
+        self._closing = False
+        self._watchers: list[Watcher[Any]] | None = None
+
+    # --- Look ----------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the stream is in its life."""
+        return self._machine.state
+
+    @property
+    def last_event_id(self) -> str:
+        """The cursor of what the reader has been *given*; a thousand received events may still be unread."""
+        if self._buffer or self._closing or self._delivering:
+            return self._delivered
+        return self._machine.received_event_id
+
+    @property
+    def received_event_id(self) -> str:
+        """The cursor of what has been received: what a reconnect sends."""
+        return self._machine.received_event_id
+
+    @property
+    def response(self) -> Response | None:
+        """Status, headers and HTTP version of the latest accepted response."""
+        return self._machine.response
+
+    @property
+    def metrics(self) -> ConnectionMetrics:
+        """A snapshot of all counters; may be read from any thread."""
+        return self._machine.snapshot(self._now())
+
+    def info(self) -> ConnectionInfo:
+        """Return the connection at a glance, with wall-clock times."""
+        now, wall = self._now(), self._wall_clock()
+        machine = self._machine
+        metrics = machine.snapshot(now)
+
+        def on_the_wall(at: float | None) -> float | None:
+            return None if at is None else wall - (now - at)
+
+        return ConnectionInfo(
+            id=self._id,
+            name=self.name,
+            url=redact_url(machine.request.url),
+            state=machine.state,
+            uptime=metrics.uptime,
+            reconnect_attempts=machine.retries,
+            missed_heartbeats=machine.missed_heartbeats,
+            connect_success_rate=metrics.connect_success_rate,
+            heartbeat_success_rate=metrics.heartbeat_success_rate,
+            last_connect=on_the_wall(metrics.last_connect),
+            last_disconnect=on_the_wall(metrics.last_disconnect),
+            last_event=on_the_wall(metrics.last_event),
+            last_heartbeat=on_the_wall(metrics.last_heartbeat),
+            next_reconnect=on_the_wall(machine.reconnect_at),
+            metrics=metrics,
+        )
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        url = redact_url(self._machine.request.url)
+        return f"<{type(self).__name__}{name} {self.state.value} {url}>"
+
+    # --- Commands ------------------------------------------------------------------------------
+
+    def disconnect(self) -> None:
+        """End the stream within one turn of the loop; buffered events are still delivered.
+
+        Callable from any task, thread, callback or signal handler; ``connect()`` may begin again.
+        """
+        self._from_elsewhere(self._disconnect_now)
+
+    def restart(self, last_event_id: str | None = None) -> None:
+        """Drop what is under way and connect at once, without a delay, within one turn of the loop.
+
+        ``None`` keeps buffer and cursor; a value replaces the cursor and drops the buffer. Raises
+        :class:`LocalProtocolError` on a closed connection.
+        """
+        if self._closing or self._machine.state is _CLOSED:
+            raise LocalProtocolError("cannot restart: the connection is closed")
+        if last_event_id is not None and any(char in last_event_id for char in "\r\n\0"):
+            raise ConfigError("last_event_id has a CR, LF or NUL")
+        self._from_elsewhere(lambda: self._restart_now(last_event_id))
+
+    def close(self) -> None:
+        """End for good: no event is delivered any more, and the state is CLOSED within one turn of the loop.
+
+        Idempotent, never blocks, callable from any task, thread, callback or signal handler. Events not yet
+        read are discarded and counted. ``wait_closed()`` returns when everything is released.
+        """
+        self._closing = True
+        # Always by way of the loop, even on its own thread: a signal handler may be inside a machine's input.
+        self._from_elsewhere(self._close_now)
+
+    def _connect_now(self) -> None:
+        self._entered = False
+        self._started = True
+        self._take(WireMachine.connect)
+
+    def _disconnect_now(self) -> None:
+        self._take(WireMachine.disconnect)
+
+    def _restart_now(self, last_event_id: str | None) -> None:
+        if self._machine.state is _CLOSED:
+            return  # closed since it was asked for
+        self._started = True
+        if last_event_id is not None:
+            self._discard()
+            self._delivered = last_event_id
+        self._take(_restart, last_event_id)
+        self._drained()
+
+    def _close_now(self) -> None:
+        self._discard()
+        self._take(WireMachine.close)
+        self._wake()
+
+    def _discard(self) -> None:
+        self._machine.metrics.events_dropped += _count_events(self._buffer)
+        self._buffer.clear()
+
+    # --- What happened -------------------------------------------------------------------------
+
+    def _take(self, news: Callable[..., Sequence[Any]], *args: Any) -> None:
+        """Give the machine one input and perform all its actions; an input born meanwhile waits its turn.
+
+        ``news`` is a function of the machine's class (``WireMachine.bytes_received``), called with the
+        machine, ``args`` and the time.
+        """
+        if self._busy:
+            if self._inputs is None:
+                self._inputs = deque()
+            self._inputs.append((news, args))
+            return
+        self._busy = True
+        try:
+            actions = news(self._wire, *args, self._now())
+            if actions:
+                self._perform(actions)
+            while self._inputs:
+                self._next_input()
+        finally:
+            self._busy = False
+        deadline = self._machine.deadline
+        armed = self._armed
+        if deadline is None:
+            if armed is not None:
+                self._armed = None
+                self._arm(None)
+        elif armed is None or deadline < armed:
+            self._armed = deadline
+            self._arm(deadline)
+
+    def _next_input(self) -> None:
+        assert self._inputs is not None
+        news, args = self._inputs.popleft()
+        try:
+            actions = news(self._wire, *args, self._now())
+        except SSEError as error:  # a command which is out of order by now, and whose caller is gone
+            self._report(error)
+            return
+        if actions:
+            self._perform(actions)
+
+    def _deadline_reached(self) -> None:
+        """The armed time has come; tell the machine, which may find it too early and ask again."""
+        armed, self._armed = self._armed, None
+        if armed is not None:
+            self._take(_tick_at_least, armed)
+
+    def _perform(self, actions: Sequence[Any]) -> None:
+        # Other actions stand only before the first or after the last event, so two looks are enough.
+        if type(actions[0]) is ServerSentEvent and type(actions[-1]) is ServerSentEvent:
+            self._deliver(actions)
+            return
+        events: list[Event] = []
+        for action in actions:
+            if isinstance(action, _EVENT_TYPES):
+                events.append(action)
+                continue
+            if events:
+                self._deliver(events)
+                events = []
+            self._act(action)
+        if events:
+            self._deliver(events)
+
+    def _act(self, action: WireNews) -> None:
+        """Do one thing that is not an event."""
+        match action:
+            case OpenTransport(transport, origin):
+                self._open(transport, origin)
+            case SendBytes(transport, data):
+                self._send(transport, data)
+            case CloseTransport(transport):
+                self._drop(transport)
+            case PauseTransport(transport):
+                self._reading(transport, False)
+            case ResumeTransport(transport):
+                self._reading(transport, True)
+            case StateChanged():
+                self._changed(action)
+            case ErrorOccurred(error):
+                self._watched(error)
+                self._report(error)
+            case PrepareRequest(request, attempt):
+                self._prepare_now(request, attempt)
+            case PostAnswered(token):
+                assert isinstance(token, _Reply)
+                token.answer = action
+                self._wake()
+            case ScheduleReconnect():
+                pass  # the timer is armed with the deadline; people see it in info()
+            case _:
+                assert_never(action)
+
+    def _changed(self, change: StateChanged) -> None:
+        if change.new is _CONNECTED:
+            self._entered = True
+        self._watched(change)
+        if self._on_change is not None:
+            self._call_back(self._on_change, change)
+        self._wake()
+
+    def _prepare_now(self, request: Request, attempt: int) -> None:
+        """Ask ``prepare_request``; what it returns is a request, or (async drivers) something to be awaited."""
+        assert self._prepare_request is not None
+        try:
+            prepared = self._prepare_request(request, self._machine.retries)
+        except Exception as error:
+            self._take(WireMachine.prepare_failed, attempt, error)
+            return
+        if hasattr(prepared, "__await__"):
+            self._prepare(prepared, attempt)
+        else:
+            self._take(WireMachine.request_prepared, attempt, prepared)
+
+    # --- Events --------------------------------------------------------------------------------
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        if self._closing:
+            self._machine.metrics.events_dropped += _count_events(events)
+            return
+        if self._on_event is not None:
+            self._call_back_events(self._on_event, events)
+            return
+        buffer = self._buffer
+        left = len(buffer)
+        if left >= self._size and not self._make_room(left, events):
+            return
+        buffer.extend(events)
+        if len(buffer) >= self._size and not self._paused:
+            self._full()
+        if self._reading_now:
+            self._wake()
+
+    def _make_room(self, left: int, events: Sequence[Event]) -> bool:
+        """A read comes although the buffer was full before it: follow the policy; return whether to take it."""
+        overflow = self._machine.config.overflow
+        metrics = self._machine.metrics
+        if overflow == "drop_oldest":
+            surplus = min(left, left + len(events) - max(self._size, len(events)))
+            dropped = [self._buffer.popleft() for _ in range(surplus)]
+            metrics.events_dropped += _count_events(dropped)
+        elif overflow == "error":
+            metrics.events_dropped += _count_events(events)
+            taken = (event.id for event in reversed(self._buffer) if type(event) is ServerSentEvent)
+            self._take(_refuse, next(taken, self._delivered))
+            return False
+        return True  # blocked, but this was already on its way
+
+    def _full(self) -> None:
+        if self._machine.config.overflow == "block":
+            self._paused = True
+            self._take(WireMachine.pause)
+
+    def _drained(self) -> None:
+        """Read again once half of the buffer is free: not at each event, or a slow reader toggles all day."""
+        if self._paused and len(self._buffer) <= self._size // 2:
+            self._paused = False
+            self._take(WireMachine.resume)
+
+    def _poll(self) -> Event | None:
+        """Return the next event, or None while there is none yet.
+
+        Raises the error of ERROR, :class:`ConnectionClosed` when there will be no more, and
+        :class:`LocalProtocolError` where nothing was begun.
+        """
+        buffer = self._buffer
+        if buffer and not self._closing:
+            event = buffer.popleft()
+            if type(event) is ServerSentEvent:
+                self._delivered = event.id
+            if self._paused:
+                self._drained()
+            return event
+        if self._on_event is not None:
+            raise LocalProtocolError("events go to on_event: they cannot be read as well")
+        state = self._machine.state
+        if self._closing or state is _CLOSED:
+            raise ConnectionClosed("the connection is closed")
+        if state is _ERROR:
+            raise self._machine_error()
+        if state is _DISCONNECTED:
+            if not self._started:
+                raise LocalProtocolError("not connected: use `async with`, open() or connect() first")
+            raise ConnectionClosed("the stream has ended")
+        return None
+
+    def _machine_error(self) -> SSEError:
+        error = self._machine.error
+        assert error is not None
+        return error.with_traceback(None)  # raised again and again, it must not grow
+
+    def _poll_entry(self) -> bool:
+        """Return whether the stream has been accepted since ``connect()``; raise when that cannot come."""
+        if self._entered:
+            return True
+        state = self._machine.state
+        if self._closing:
+            raise ConnectionClosed("the connection was closed before it was accepted")
+        if state is _CLOSED:
+            return True  # the server said stop: nothing to read, and nothing wrong
+        if state is _ERROR:
+            raise self._machine_error()
+        if state is _DISCONNECTED:
+            raise ConnectionClosed("the connection was disconnected before it was accepted")
+        return False
+
+    def _begin_reading(self) -> None:
+        if self._reading_now:
+            raise LocalProtocolError("somebody else is reading this connection already")
+        self._reading_now = True
+
+    # --- Watching ------------------------------------------------------------------------------
+
+    def _watch_states(self) -> Watcher[StateChanged]:
+        state = self._machine.state
+        return self._watch(Watcher(StateChanged, [StateChanged(state, state, self._now())]))
+
+    def _watch(self, watcher: Watcher[T]) -> Watcher[T]:
+        if self._watchers is None:
+            self._watchers = []
+        self._watchers.append(watcher)
+        return watcher
+
+    def _unwatch(self, watcher: Watcher[Any]) -> None:
+        if self._watchers is not None and watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def _watched(self, item: Any) -> None:
+        for watcher in self._watchers or ():
+            if isinstance(item, watcher.kind):
+                watcher.put(item)
+                self._wake()
+
+    def _poll_watcher(self, watcher: Watcher[T]) -> T | None:
+        """Return the next item, None while there is none yet; raise ConnectionClosed at the end."""
+        if watcher.items:
+            return watcher.items.popleft()
+        if self._machine.state is _CLOSED:
+            self._unwatch(watcher)
+            raise ConnectionClosed("the connection is closed")
+        return None
+
+    def _poll_state(self, watcher: Watcher[StateChanged], wanted: ConnectionState) -> bool:
+        """Return whether ``wanted`` has been seen; raise when it can no longer come by itself."""
+        while watcher.items:
+            change = watcher.items.popleft()
+            new = change.new
+            if new is wanted:
+                return True
+            if new is _CLOSED:
+                raise ConnectionClosed(f"the connection is closed: {wanted.value} cannot come")
+            if wanted is _CLOSED:
+                continue
+            if new is _ERROR:
+                raise self._machine_error() if change.error is None else change.error
+            if new is _DISCONNECTED and (change.old is not new or self._started):
+                raise ConnectionClosed(f"the stream has ended: {wanted.value} cannot come by itself")
+        return False
+
+    # --- Callbacks -----------------------------------------------------------------------------
+
+    def _call_back_events(self, callback: Callable[[Any, Event], object], events: Sequence[Event]) -> None:
+        self._delivering = True
+        try:
+            for position, event in enumerate(events):
+                if self._closing:
+                    rest = events[position:]
+                    self._machine.metrics.events_dropped += _count_events(rest)
+                    return
+                if type(event) is ServerSentEvent:
+                    self._delivered = event.id
+                try:
+                    callback(self, event)
+                except Exception as error:
+                    self._report(error)
+        finally:
+            self._delivering = False
+
+    def _call_back(self, callback: Callable[[Any, Any], object], argument: object) -> None:
+        try:
+            callback(self, argument)
+        except Exception as error:
+            self._report(error)
+
+    def _report(self, error: BaseException) -> None:
+        """Tell ``on_error``; what it raises, and what nobody takes, goes to the loop's own handler.
+
+        The stream's own errors also end up in the states and iterators, so they need no further handler.
+        """
+        if self._on_error is not None:
+            try:
+                self._on_error(self, error)
+            except Exception as raised:
+                self._unhandled(raised)
+        elif not isinstance(error, SSEError):
+            self._unhandled(error)
+
+    # --- Posts ---------------------------------------------------------------------------------
+
+    def _begin_post(
+        self,
+        url: str,
+        method: str,
+        headers: HeadersInput,
+        content: bytes | str | None,
+        json: Any,
+    ) -> _Reply:
+        if self._closing:
+            raise LocalProtocolError("cannot post: the connection is closed")
+        if self._busy:
+            raise LocalProtocolError("post() cannot be called from a callback")
+        made = make_request(
+            method, "http://checked.invalid/", headers=headers, content=content, json=json
+        )
+        reply = _Reply()
+        self._take(_post, reply, url, made)
+        return reply
+
+    def _end_post(self, reply: _Reply) -> PostResponse | None:
+        """Return the answer, None while there is none yet; raise its error."""
+        answer = reply.answer
+        if answer is None:
+            return None
+        if answer.error is not None:
+            raise answer.error
+        assert answer.response is not None
+        return PostResponse(answer.response.status, answer.response.headers, answer.content)
+
+    # --- Verbs: what a driver writes -----------------------------------------------------------
+
+    def _now(self) -> float:
+        raise NotImplementedError
+
+    def _wall_clock(self) -> float:
+        raise NotImplementedError
+
+    @staticmethod
+    def _random() -> float:
+        raise NotImplementedError
+
+    def _arm(self, at: float | None) -> None:
+        raise NotImplementedError
+
+    def _wake(self) -> None:
+        raise NotImplementedError
+
+    def _from_elsewhere(self, command: Callable[[], None]) -> None:
+        raise NotImplementedError
+
+    def _open(self, transport: int, origin: Origin) -> None:
+        raise NotImplementedError
+
+    def _send(self, transport: int, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _drop(self, transport: int) -> None:
+        raise NotImplementedError
+
+    def _reading(self, transport: int, on: bool) -> None:
+        raise NotImplementedError
+
+    def _prepare(self, awaitable: Any, attempt: int) -> None:
+        # Reached only where prepare_request is async and the driver is not.
+        close = getattr(awaitable, "close", None)
+        if close is not None:
+            close()
+        text = "this driver is not async: prepare_request must be a plain function"
+        self._take(WireMachine.prepare_failed, attempt, LocalProtocolError(text))
+
+    def _unhandled(self, error: BaseException) -> None:
+        raise NotImplementedError
+
+
+def _restart(wire: WireMachine, last_event_id: str | None, now: float) -> Sequence[Any]:
+    return wire.restart(now, last_event_id)
+
+
+def _refuse(wire: WireMachine, last_id: str, now: float) -> Sequence[Any]:
+    return wire.events_refused(last_id, now)
+
+
+def _tick_at_least(wire: WireMachine, armed: float, now: float) -> Sequence[Any]:
+    # A loop's timer may fire a hair early, and asking again for the same hair would spin.
+    return wire.tick(max(armed, now))
+
+
+def _post(wire: WireMachine, reply: _Reply, url: str, made: Request, now: float) -> Sequence[Any]:
+    return wire.post(
+        reply, url, now, method=made.method, headers=made.headers, content=made.content
+    )
+
+
+def _count_events(events: Iterable[Event]) -> int:
+    return sum(type(event) is ServerSentEvent for event in events)
+
+
+# --- The face of an async connection -----------------------------------------------------------
+
+
+class AsyncWatch(Generic[T]):
+    """An async iterator over state changes or errors, independent of all others; ends on CLOSED.
+
+    It holds at most 1000 items for whoever does not look; the oldest are dropped and counted.
+    """
+
+    __slots__ = ("_connection", "_watcher")
+
+    def __init__(self, connection: "AsyncConnectionDriver", watcher: Watcher[T]) -> None:
+        self._connection = connection
+        self._watcher = watcher
+
+    @property
+    def dropped(self) -> int:
+        """How many items were dropped because nobody looked."""
+        return self._watcher.dropped
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            while (item := self._connection._poll_watcher(self._watcher)) is None:
+                await self._connection._wait(None)
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+        return item
+
+    def __del__(self) -> None:
+        # An iterator which somebody broke out of must not collect for ever.
+        self._connection._unwatch(self._watcher)
+
+
+class AsyncConnectionDriver(ConnectionDriver):
+    """What asyncio and trio share: the coroutines of a ``Connection``, over two more verbs.
+
+    ========================= ====================================================================
+    ``_wait(until)``          return at the next ``_wake()``; raise TimeoutError at ``until``
+    ``_start()``              get ready on the running loop
+    ``_released()``           whether nothing is left of this connection outside of it
+    ========================= ====================================================================
+    """
+
+    __slots__ = ()
+
+    async def connect(self) -> None:
+        """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
+
+        Retries by policy until then. Raises the ERROR state's error, :class:`LocalProtocolError` in any other
+        state, and :class:`ConnectionClosed` if it is closed or disconnected meanwhile.
+        """
+        self._start()
+        self._connect_now()
+        await self._wait_entry()
+
+    async def _wait_entry(self) -> None:
+        while not self._poll_entry():
+            await self._wait(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            # The common case first: what is buffered costs no waiting and no bookkeeping.
+            event = None if self._reading_now else self._poll()
+            return await self.receive() if event is None else event
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+
+    async def receive(self, timeout: float | None = None) -> Event:
+        """Return the next event; cancelled or timed out, it loses nothing.
+
+        Raises TimeoutError after ``timeout`` seconds, :class:`ConnectionClosed` when there will be no more
+        events, the error of ERROR, and :class:`LocalProtocolError` if somebody else is reading.
+        """
+        self._begin_reading()
+        try:
+            until = None if timeout is None else self._now() + timeout
+            while (event := self._poll()) is None:
+                await self._wait(until)
+            return event
+        finally:
+            self._reading_now = False
+
+    def state_changes(self) -> AsyncWatch[StateChanged]:
+        """Return an iterator over state changes, the first with old == new: the present state."""
+        return AsyncWatch(self, self._watch_states())
+
+    def errors(self) -> AsyncWatch[SSEError]:
+        """Return an iterator over every error from now on, whatever follows from it."""
+        return AsyncWatch(self, self._watch(Watcher(SSEError)))
+
+    async def wait_for(self, state: ConnectionState, timeout: float | None = None) -> None:
+        """Return when ``state`` is reached, however briefly, or is the present one.
+
+        Raises TimeoutError, and what ended the stream when ``state`` can no longer come by itself.
+        """
+        until = None if timeout is None else self._now() + timeout
+        watcher = self._watch_states()
+        try:
+            while not self._poll_state(watcher, ConnectionState(state)):
+                await self._wait(until)
+        finally:
+            self._unwatch(watcher)
+
+    async def post(
+        self,
+        path_or_url: str,
+        *,
+        method: str = "POST",
+        headers: HeadersInput = None,
+        content: bytes | str | None = None,
+        json: Any = None,
+    ) -> PostResponse:
+        """Send something up, beside the stream: same origin, same credentials, an exchange of its own.
+
+        Returns the answer whatever its status. Raises :class:`ConfigError` for another origin, and the error
+        of the exchange; it may take ``timeouts.connect + timeouts.response`` at most. Never repeated by itself.
+        """
+        self._start()
+        reply = self._begin_post(path_or_url, method, headers, content, json)
+        try:
+            while (response := self._end_post(reply)) is None:
+                await self._wait(None)
+            return response
+        finally:
+            if reply.answer is None:
+                self._take(WireMachine.abandon_post, reply)
+
+    async def aclose(self) -> None:
+        """Close, and wait until everything is released."""
+        self.close()
+        await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Return when the connection is closed and nothing of it is left: no task, no socket, no timer."""
+        while self._machine.state is not _CLOSED or not self._released():
+            await self._wait(None)
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    async def _wait(self, until: float | None) -> None:
+        raise NotImplementedError
+
+    def _released(self) -> bool:
+        raise NotImplementedError

@@ -1,0 +1,79 @@
+"""When to ping, what counts as life, and when a stream is called dead.
+
+A ping is a short exchange on a connection of its own. It can prove that the *server* is alive, which is
+what a silent stream leaves open; it cannot prove that *this stream* is. So an answered ping takes
+back earlier misses, but never moves the idle deadline, and a half-open stream whose server answers
+every ping still dies of silence.
+"""
+
+from .config import HeartbeatConfig
+from .http import Origin, Request, join_url, strip_credentials
+from .metrics import HeartbeatCounters
+
+__all__ = ["Heartbeat", "ping_request"]
+
+
+class Heartbeat:
+    """The pings of one accepted stream; times are monotonic seconds."""
+
+    __slots__ = ("answer_by", "last_sent", "missed", "ping")
+
+    def __init__(self) -> None:
+        self.last_sent = float("-inf")
+        self.missed = 0
+        self.ping = 0
+        """Number of the exchange under way, 0 if none."""
+        self.answer_by = 0.0
+
+    def due(self, config: HeartbeatConfig, last_life: float) -> float:
+        """Return when the next ping is due: an interval after the last sign of life or ping."""
+        return max(last_life, self.last_sent) + config.interval
+
+    def sent(self, ping: int, config: HeartbeatConfig, now: float, counters: HeartbeatCounters) -> None:
+        """Note that a ping is on its way."""
+        self.ping = ping
+        self.last_sent = now
+        self.answer_by = now + config.timeout
+        counters.sent += 1
+        counters.last = now
+
+    def answered(self, counters: HeartbeatCounters) -> None:
+        """Note a good answer in time."""
+        self.ping = 0
+        self.missed = 0
+        counters.succeeded += 1
+
+    def missed_one(self, last_life: float, counters: HeartbeatCounters) -> int:
+        """Note a missing or bad answer; return the misses in a row.
+
+        Bytes on the stream since the ping was sent outweigh its failure: they are the better proof.
+        """
+        self.ping = 0
+        counters.failed += 1
+        self.missed = 0 if last_life > self.last_sent else self.missed + 1
+        return self.missed
+
+
+def ping_request(stream: Request, endpoint: str) -> Request:
+    """Return the request of a ping: GET, with the stream's own credentials if it is the same origin.
+
+    >>> stream = Request("POST", "https://a.example/chat?x=1", (("Authorization", "t"),), b"{}")
+    >>> ping = ping_request(stream, "/ping")
+    >>> ping, ping.header("authorization"), ping.content
+    (<Request GET https://a.example/ping>, 't', None)
+    """
+    return side_request(stream, "GET", join_url(f"{stream.origin}/", endpoint))
+
+
+def side_request(stream: Request, method: str, url: str, content: bytes | None = None) -> Request:
+    """Return a request beside ``stream``: its headers, less those that speak of the stream itself."""
+    url = join_url(stream.url, url)
+    headers = tuple(
+        (name, value)
+        for name, value in stream.headers
+        if name.lower() not in ("accept", "last-event-id", "idempotency-key")
+        and not name.lower().startswith("content-")
+    )
+    if Origin.of(url) != stream.origin:
+        headers = strip_credentials(headers)
+    return Request(method, url, headers, content)

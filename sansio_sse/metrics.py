@@ -1,0 +1,206 @@
+"""What is counted, and the immutable snapshot of it that users and exporters see.
+
+Counting happens per read, never per event: on the hot path it is four additions. Groups which many
+connections never need (heartbeats, errors, durations) exist only once something happened, so that
+ten thousand quiet streams do not carry them.
+
+Times are the machine's own monotonic seconds; drivers turn them into wall-clock times in ``info()``.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["DURATION_BUCKETS", "ConnectionMetrics", "DurationSummary"]
+
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds, in seconds, of the buckets of connect durations; a last bucket holds the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class DurationSummary:
+    """Durations in seconds; ``buckets[i]`` counts those at most ``DURATION_BUCKETS[i]``, not cumulated."""
+
+    count: int = 0
+    sum: float = 0.0
+    min: float | None = None
+    max: float | None = None
+    last: float | None = None
+    buckets: tuple[int, ...] = (0,) * (len(DURATION_BUCKETS) + 1)
+
+
+_NO_DURATIONS = DurationSummary()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionMetrics:
+    """A snapshot of one connection's counters; every number only ever grows, except ``uptime``.
+
+    >>> ConnectionMetrics(connect_attempts=1, connect_successes=1, reconnect_attempts=1).connect_success_rate
+    50.0
+    """
+
+    connect_attempts: int = 0
+    """First attempts of a ``connect()``."""
+    connect_successes: int = 0
+    connect_failures: int = 0
+    reconnect_attempts: int = 0
+    """Retries and restarts."""
+    reconnect_successes: int = 0
+    reconnect_failures: int = 0
+    heartbeats_sent: int = 0
+    heartbeats_succeeded: int = 0
+    heartbeats_failed: int = 0
+    bytes_received: int = 0
+    """Body bytes of the stream, before decompression; heads and framing are not counted."""
+    bytes_sent: int = 0
+    """Body bytes of requests and posts."""
+    events_received: int = 0
+    events_sent: int = 0
+    """Posts answered with 2xx."""
+    comments_received: int = 0
+    events_dropped: int = 0
+    """Events that were received but never handed out: overflow, or unread at ``close()``."""
+    errors: Mapping[str, int] = field(default_factory=dict)
+    """Errors by category."""
+    connect_durations: DurationSummary = _NO_DURATIONS
+    """Seconds from an attempt's begin to its acceptance."""
+    uptime: float = 0.0
+    """Seconds since the present stream was accepted; 0 while there is none."""
+    longest_silence: float = 0.0
+    """The longest time without a byte on an accepted stream, pauses of our own not counted."""
+    last_connect: float | None = None
+    last_disconnect: float | None = None
+    last_event: float | None = None
+    last_heartbeat: float | None = None
+
+    @property
+    def connect_success_rate(self) -> float:
+        """Percent of all attempts, first and later, which were accepted; 0 before any."""
+        attempts = self.connect_attempts + self.reconnect_attempts
+        successes = self.connect_successes + self.reconnect_successes
+        return 100.0 * successes / attempts if attempts else 0.0
+
+    @property
+    def heartbeat_success_rate(self) -> float:
+        """Percent of pings answered in time, of those that are decided; 0 before any."""
+        decided = self.heartbeats_succeeded + self.heartbeats_failed
+        return 100.0 * self.heartbeats_succeeded / decided if decided else 0.0
+
+
+class _Durations:
+    __slots__ = ("buckets", "count", "last", "max", "min", "sum")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum = self.max = self.last = 0.0
+        self.min = float("inf")
+        self.buckets = [0] * (len(DURATION_BUCKETS) + 1)
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        self.sum += seconds
+        self.last = seconds
+        self.min = min(self.min, seconds)
+        self.max = max(self.max, seconds)
+        self.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
+
+    def snapshot(self) -> DurationSummary:
+        return DurationSummary(
+            self.count, self.sum, self.min, self.max, self.last, tuple(self.buckets)
+        )
+
+
+class Counters:
+    """The living counters, one per connection, written by the machine and its driver."""
+
+    __slots__ = (
+        "bytes_received",
+        "bytes_sent",
+        "comments_received",
+        "connect_attempts",
+        "connect_durations",
+        "connect_failures",
+        "connect_successes",
+        "errors",
+        "events_dropped",
+        "events_received",
+        "events_sent",
+        "heartbeats",
+        "last_connect",
+        "last_disconnect",
+        "last_event",
+        "longest_silence",
+        "reconnect_attempts",
+        "reconnect_failures",
+        "reconnect_successes",
+    )
+
+    def __init__(self) -> None:
+        self.connect_attempts = self.connect_successes = self.connect_failures = 0
+        self.reconnect_attempts = self.reconnect_successes = self.reconnect_failures = 0
+        self.bytes_received = self.bytes_sent = 0
+        self.events_received = self.events_sent = self.events_dropped = self.comments_received = 0
+        self.longest_silence = 0.0
+        self.last_connect: float | None = None
+        self.last_disconnect: float | None = None
+        self.last_event: float | None = None
+        self.connect_durations: _Durations | None = None
+        self.errors: dict[str, int] | None = None
+        self.heartbeats: HeartbeatCounters | None = None
+
+    def count_error(self, category: str) -> None:
+        """Count one error."""
+        if self.errors is None:
+            self.errors = {}
+        self.errors[category] = self.errors.get(category, 0) + 1
+
+    def count_connect(self, seconds: float) -> None:
+        """Count how long an accepted attempt took."""
+        if self.connect_durations is None:
+            self.connect_durations = _Durations()
+        self.connect_durations.add(seconds)
+
+    def snapshot(self, uptime: float = 0.0) -> ConnectionMetrics:
+        """Return what has been counted so far, unchangeable."""
+        beats = self.heartbeats or _NO_HEARTBEATS
+        return ConnectionMetrics(
+            connect_attempts=self.connect_attempts,
+            connect_successes=self.connect_successes,
+            connect_failures=self.connect_failures,
+            reconnect_attempts=self.reconnect_attempts,
+            reconnect_successes=self.reconnect_successes,
+            reconnect_failures=self.reconnect_failures,
+            heartbeats_sent=beats.sent,
+            heartbeats_succeeded=beats.succeeded,
+            heartbeats_failed=beats.failed,
+            bytes_received=self.bytes_received,
+            bytes_sent=self.bytes_sent,
+            events_received=self.events_received,
+            events_sent=self.events_sent,
+            comments_received=self.comments_received,
+            events_dropped=self.events_dropped,
+            errors=dict(self.errors or {}),
+            connect_durations=self.connect_durations.snapshot()
+            if self.connect_durations
+            else _NO_DURATIONS,
+            uptime=uptime,
+            longest_silence=self.longest_silence,
+            last_connect=self.last_connect,
+            last_disconnect=self.last_disconnect,
+            last_event=self.last_event,
+            last_heartbeat=beats.last,
+        )
+
+
+class HeartbeatCounters:
+    """What became of pings; exists where heartbeats are enabled."""
+
+    __slots__ = ("failed", "last", "sent", "succeeded")
+
+    def __init__(self) -> None:
+        self.sent = self.succeeded = self.failed = 0
+        self.last: float | None = None
+
+
+_NO_HEARTBEATS = HeartbeatCounters()

@@ -1,0 +1,404 @@
+"""The wire machine: a connection machine at the level of bytes.
+
+It turns what the connection machine asks for (connect, ping, post) into HTTP/1.1 exchanges over transports,
+and what happens on transports into news for it. It has no timers and no opinions: every wait and every
+decision is the connection machine's.
+
+One transport carries one exchange at a time, and both have the same number: a transport is opened for each
+exchange. Whatever concerns a number nobody knows any more is ignored, with one exception: a transport that opens
+after it was given up is answered with :class:`~sansio_sse.actions.CloseTransport`, or it would leak.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .actions import (
+    CloseTransport,
+    Connect,
+    ConnectionAction,
+    Disconnect,
+    OpenTransport,
+    PauseReading,
+    PauseTransport,
+    ResumeReading,
+    ResumeTransport,
+    SendBytes,
+    SendPing,
+    SendPost,
+    WireAction,
+)
+from .connection import NO_ACTIONS, ConnectionMachine
+from .errors import LimitExceeded, SSEError, from_transport
+from .http import Request, Response
+from .http1 import Http1Exchange
+from .http1_body import BodyReader
+from .states import ConnectionState
+from .timers import Timer
+
+__all__ = ["WireMachine"]
+
+_CONNECTED = ConnectionState.CONNECTED
+
+Actions = list[WireAction]
+
+
+class _Side:
+    """A ping or a post: a short exchange beside the stream."""
+
+    __slots__ = ("content", "exchange", "opened", "ping", "to_send")
+
+    def __init__(self, exchange: Http1Exchange, to_send: bytes, *, ping: bool) -> None:
+        self.exchange = exchange
+        self.to_send = to_send
+        self.ping = ping
+        self.opened = False
+        self.content = bytearray()
+
+
+class WireMachine:
+    """One event stream's whole life over transports of bytes; see the module's text.
+
+    Look, commands and ticks are those of :class:`~sansio_sse.connection.ConnectionMachine`, which is at
+    :attr:`connection`; the news is about transports.
+
+    >>> machine = WireMachine(ConnectionMachine(Request("GET", "http://example.com/events")))
+    >>> changed, opening = machine.connect(now=0.0)
+    >>> opening
+    OpenTransport(transport=1, origin=Origin(scheme='http', host='example.com', port=80))
+    >>> [send] = machine.transport_opened(1, now=0.1)
+    >>> send.data.splitlines()[0]
+    b'GET /events HTTP/1.1'
+    >>> machine.bytes_sent(1, now=0.2)
+    []
+    >>> head = b"HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\n\\r\\n"
+    >>> changed, event = machine.bytes_received(1, head + b"data: hello\\n\\n", now=0.3)
+    >>> changed.new, event.data
+    (<ConnectionState.CONNECTED: 'connected'>, 'hello')
+    """
+
+    __slots__ = ("_body", "_exchange", "_opened", "_sides", "_stream", "_to_send", "connection")
+
+    def __init__(self, connection: ConnectionMachine) -> None:
+        self.connection = connection
+        self._stream = 0  # the stream's transport
+        self._opened = False
+        self._exchange: Http1Exchange | None = None  # until its head is complete
+        self._to_send = b""
+        self._body: BodyReader | None = None
+        self._sides: dict[int, _Side] | None = None
+
+    # --- Look ----------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the stream is in its life."""
+        return self.connection.state
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call :meth:`tick` at the latest, or None; a lower bound."""
+        return self.connection.deadline
+
+    @property
+    def deadline_reason(self) -> Timer | None:
+        """Why a tick is wanted then."""
+        return self.connection.deadline_reason
+
+    # --- Commands ------------------------------------------------------------------------------
+
+    def connect(self, now: float) -> Sequence[WireAction]:
+        """Begin; see :meth:`ConnectionMachine.connect`."""
+        return self._carry_out(self.connection.connect(now), now)
+
+    def disconnect(self, now: float) -> Sequence[WireAction]:
+        """End the stream; see :meth:`ConnectionMachine.disconnect`."""
+        return self._carry_out(self.connection.disconnect(now), now)
+
+    def restart(self, now: float, last_event_id: str | None = None) -> Sequence[WireAction]:
+        """Connect anew at once; see :meth:`ConnectionMachine.restart`."""
+        return self._carry_out(self.connection.restart(now, last_event_id), now)
+
+    def close(self, now: float) -> Sequence[WireAction]:
+        """End for good; see :meth:`ConnectionMachine.close`."""
+        return self._carry_out(self.connection.close(now), now)
+
+    def pause(self, now: float) -> Sequence[WireAction]:
+        """Stop reading; see :meth:`ConnectionMachine.pause`."""
+        return self._carry_out(self.connection.pause(now), now)
+
+    def resume(self, now: float) -> Sequence[WireAction]:
+        """Read again; see :meth:`ConnectionMachine.resume`."""
+        return self._carry_out(self.connection.resume(now), now)
+
+    def post(
+        self,
+        token: object,
+        url: str,
+        now: float,
+        *,
+        method: str = "POST",
+        headers: tuple[tuple[str, str], ...] = (),
+        content: bytes | None = None,
+    ) -> Sequence[WireAction]:
+        """Send something up; see :meth:`ConnectionMachine.post`."""
+        actions = self.connection.post(
+            token, url, now, method=method, headers=headers, content=content
+        )
+        return self._carry_out(actions, now)
+
+    def abandon_post(self, token: object, now: float) -> Sequence[WireAction]:
+        """Give a post up; see :meth:`ConnectionMachine.abandon_post`."""
+        return self._carry_out(self.connection.abandon_post(token, now), now)
+
+    # --- What happened -------------------------------------------------------------------------
+
+    def request_prepared(self, attempt: int, request: Request, now: float) -> Sequence[WireAction]:
+        """``prepare_request`` returned; see :meth:`ConnectionMachine.request_prepared`."""
+        return self._carry_out(self.connection.request_prepared(attempt, request, now), now)
+
+    def prepare_failed(
+        self, attempt: int, error: BaseException, now: float
+    ) -> Sequence[WireAction]:
+        """``prepare_request`` raised; see :meth:`ConnectionMachine.prepare_failed`."""
+        return self._carry_out(self.connection.prepare_failed(attempt, error, now), now)
+
+    def events_refused(self, last_id: str, now: float) -> Sequence[WireAction]:
+        """The reader's buffer overflowed; see :meth:`ConnectionMachine.events_refused`."""
+        return self._carry_out(self.connection.events_refused(last_id, now), now)
+
+    def tick(self, now: float) -> Sequence[WireAction]:
+        """Time has passed; see :meth:`ConnectionMachine.tick`."""
+        return self._carry_out(self.connection.tick(now), now)
+
+    def transport_opened(self, transport: int, now: float) -> Sequence[WireAction]:
+        """A transport is open, TLS included: its request is written."""
+        if transport == self._stream and not self._opened:
+            self._opened = True
+            data, self._to_send = self._to_send, b""
+            actions = self._carry_out(self.connection.transport_opened(transport, now), now)
+            return [SendBytes(transport, data), *actions]
+        if transport == self._stream:
+            return NO_ACTIONS
+        side = self._side(transport)
+        if side is None:
+            return [CloseTransport(transport)]
+        side.opened = True
+        data, side.to_send = side.to_send, b""
+        return [SendBytes(transport, data)]
+
+    def transport_failed(
+        self, transport: int, error: BaseException, now: float
+    ) -> Sequence[WireAction]:
+        """A transport could not be opened, or broke."""
+        if transport == self._stream:
+            opened = self._opened
+            self._forget_stream()
+            if opened:
+                lost: Sequence[ConnectionAction] = self.connection.connection_lost(transport, error, now)
+            else:
+                lost = self.connection.connect_failed(transport, error, now)
+            return self._carry_out(lost, now, gone=transport)
+        return self._side_failed(transport, error, now, gone=transport)
+
+    def bytes_sent(self, transport: int, now: float) -> Sequence[WireAction]:
+        """All bytes of the last :class:`SendBytes` have left."""
+        if transport != self._stream:
+            return NO_ACTIONS
+        return self._carry_out(self.connection.request_sent(transport, now), now)
+
+    def bytes_received(self, transport: int, data: bytes, now: float) -> Sequence[WireAction]:
+        """Bytes arrived."""
+        body = self._body
+        if transport != self._stream or body is None:
+            if transport == self._stream and self._exchange is not None and self._opened:
+                return self._head_received(transport, self._exchange, data, now)
+            return self._side_received(transport, data, now)
+        payload = body.feed(data)
+        connection = self.connection
+        # An empty payload is reported too: the bytes of a chunk header are a sign of life.
+        actions: Sequence[Any] = connection.body_received(transport, payload, now)
+        if body.complete or body.error is not None or connection.state is not _CONNECTED:
+            return self._after_body(transport, body, actions, now)
+        return actions
+
+    def end_received(self, transport: int, now: float) -> Sequence[WireAction]:
+        """The peer ended its side: EOF, which may be a good end or a bad one, but is no failure of the transport."""
+        if transport == self._stream and self._opened:
+            body = self._body
+            if body is not None:
+                body.end()
+                return self._after_body(transport, body, NO_ACTIONS, now)
+            assert self._exchange is not None
+            self._exchange.end()
+            error = self._exchange.error
+            assert error is not None  # there is no head, so EOF is an error
+            return self._carry_out(self.connection.connection_lost(transport, error, now), now)
+        side = self._side(transport)
+        if side is None or not side.opened:
+            return NO_ACTIONS
+        side.exchange.end()
+        return self._side_progressed(transport, side, now)
+
+    # --- The stream ----------------------------------------------------------------------------
+
+    def _head_received(
+        self, transport: int, exchange: Http1Exchange, data: bytes, now: float
+    ) -> Sequence[WireAction]:
+        payload = exchange.receive(data)
+        response, body = exchange.response, exchange.body
+        connection = self.connection
+        if response is None or body is None:
+            if exchange.error is None:
+                return NO_ACTIONS
+            return self._carry_out(connection.connection_lost(transport, exchange.error, now), now)
+        self._body = body
+        self._exchange = None  # what is left of it is the body's reader
+        actions: list[Any] = [
+            *self._carry_out(connection.response_received(transport, response, now), now)
+        ]
+        if payload and transport == self._stream:
+            actions += self._carry_out(connection.body_received(transport, payload, now), now)
+        if transport == self._stream and (body.complete or body.error is not None):
+            return self._after_body(transport, body, actions, now)
+        return actions
+
+    def _after_body(
+        self, transport: int, body: BodyReader, done: Sequence[Any], now: float
+    ) -> Sequence[WireAction]:
+        """Go on after data at which the body ended, or the stream did."""
+        actions = self._carry_out(done, now)
+        if transport != self._stream:
+            return actions
+        end: Sequence[ConnectionAction] = NO_ACTIONS
+        if body.error is not None:
+            end = self.connection.connection_lost(transport, body.error, now)
+        elif body.complete:
+            end = self.connection.body_ended(transport, now)
+        return [*actions, *self._carry_out(end, now)]
+
+    def _forget_stream(self) -> None:
+        self._stream = 0
+        self._opened = False
+        self._exchange = None
+        self._to_send = b""
+        self._body = None
+
+    # --- Pings and posts -----------------------------------------------------------------------
+
+    def _side(self, transport: int) -> _Side | None:
+        return None if self._sides is None else self._sides.get(transport)
+
+    def _forget_side(self, transport: int) -> _Side | None:
+        if self._sides is None:
+            return None
+        side = self._sides.pop(transport, None)
+        if not self._sides:
+            self._sides = None
+        return side
+
+    def _side_received(self, transport: int, data: bytes, now: float) -> Sequence[WireAction]:
+        side = self._side(transport)
+        if side is None or not side.opened:
+            return NO_ACTIONS
+        payload = side.exchange.receive(data)
+        if not side.ping:
+            limit = self.connection.config.limits.post_body
+            if len(side.content) + len(payload) > limit:
+                error = LimitExceeded(f"the answer to a post is larger than {limit} bytes")
+                return self._side_failed(transport, error, now)
+            side.content += payload
+        return self._side_progressed(transport, side, now)
+
+    def _side_progressed(self, transport: int, side: _Side, now: float) -> Sequence[WireAction]:
+        exchange = side.exchange
+        if exchange.error is not None and not (side.ping and exchange.response):
+            return self._side_failed(transport, exchange.error, now)
+        response: Response | None = exchange.response
+        # The head is answer enough to a ping; a post wants the body too.
+        if response is None or not (side.ping or exchange.complete):
+            return NO_ACTIONS
+        self._forget_side(transport)
+        if side.ping:
+            answered = self.connection.ping_answered(transport, response, now)
+        else:
+            answered = self.connection.post_answered(transport, response, bytes(side.content), now)
+        return [CloseTransport(transport), *self._carry_out(answered, now)]
+
+    def _side_failed(
+        self, transport: int, error: BaseException, now: float, gone: int = 0
+    ) -> Sequence[WireAction]:
+        side = self._forget_side(transport)
+        if side is None:
+            return NO_ACTIONS
+        failure = from_transport(error, opening=not side.opened)
+        if side.ping:
+            failed = self.connection.ping_failed(transport, failure, now)
+        else:
+            failed = self.connection.post_failed(transport, failure, now)
+        first: Actions = [] if gone == transport else [CloseTransport(transport)]
+        return [*first, *self._carry_out(failed, now)]
+
+    # --- From exchanges to transports ----------------------------------------------------------
+
+    def _carry_out(
+        self, actions: Iterable[Any], now: float, gone: int = 0
+    ) -> Sequence[WireAction]:
+        """Turn what the connection machine asks for into work on transports; the rest passes through.
+
+        ``gone`` is a transport that has failed by itself: it needs no closing.
+        """
+        if not actions:
+            return NO_ACTIONS
+        out: Actions = []
+        for action in actions:
+            match action:
+                case Connect(request, number):
+                    out += self._open(request, number, now)
+                case SendPing(request, number):
+                    out += self._open_side(request, number, now, ping=True)
+                case SendPost(request, number):
+                    out += self._open_side(request, number, now, ping=False)
+                case Disconnect(number):
+                    if number == self._stream:
+                        self._forget_stream()
+                    else:
+                        self._forget_side(number)
+                    if number != gone:
+                        out.append(CloseTransport(number))
+                case PauseReading():
+                    out.append(PauseTransport(self._stream))
+                case ResumeReading():
+                    out.append(ResumeTransport(self._stream))
+                case _:
+                    out.append(action)
+        return out
+
+    def _open(self, request: Request, number: int, now: float) -> Sequence[WireAction]:
+        exchange = Http1Exchange(request, max_head=self.connection.config.limits.head)
+        try:
+            to_send = exchange.start()
+        except SSEError as error:  # a header that no HTTP/1.1 request can carry
+            return self._carry_out(self.connection.connect_failed(number, error, now), now, number)
+        self._stream = number
+        self._opened = False
+        self._exchange = exchange
+        self._to_send = to_send
+        self._body = None
+        return [OpenTransport(number, request.origin)]
+
+    def _open_side(
+        self, request: Request, number: int, now: float, *, ping: bool
+    ) -> Sequence[WireAction]:
+        exchange = Http1Exchange(request, max_head=self.connection.config.limits.head)
+        try:
+            to_send = exchange.start()
+        except SSEError as error:
+            if ping:
+                failed = self.connection.ping_failed(number, error, now)
+            else:
+                failed = self.connection.post_failed(number, error, now)
+            return self._carry_out(failed, now, number)
+        if self._sides is None:
+            self._sides = {}
+        self._sides[number] = _Side(exchange, to_send, ping=ping)
+        return [OpenTransport(number, request.origin)]

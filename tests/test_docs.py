@@ -1,0 +1,79 @@
+"""Every snippet of the documentation runs, and so does every example in a docstring.
+
+A page is one program: its snippets share one namespace and run in order. What a snippet needs and a
+reader does not (a server on the other side, for one) stands in the page as an invisible block::
+
+    <!-- invisible-code-block: python
+    ...
+    -->
+"""
+
+import doctest
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from sybil import Sybil
+from sybil.document import Document
+from sybil.example import SybilFailure
+from sybil.parsers.myst import PythonCodeBlockParser
+
+from tree import PACKAGES, ROOT, modules_of
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = [name for package in PACKAGES for name in modules_of(package)]
+FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+
+SYBIL = Sybil([PythonCodeBlockParser(doctest_optionflags=FLAGS)], path=str(ROOT))
+
+
+def run(page: Document) -> int:
+    """Run all snippets of a page and return how many there were."""
+    examples = list(page.examples())
+    for example in examples:
+        example.evaluate()
+    return len(examples)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_snippets_of_a_page_run(path: Path) -> None:
+    run(SYBIL.parse(path))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_run(name: str) -> None:
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=FLAGS, report=True)
+    assert failed == 0
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "```python\nassert False\n```\n",
+        "```python\nx = 1\n```\ntext\n```python\nassert x == 2\n```\n",
+        "```python\n>>> 1 + 1\n3\n```\n",
+        "```{code-block} python\nassert False\n```\n",
+        "<!-- invisible-code-block: python\nassert False\n-->\n",
+    ],
+)
+def test_a_snippet_that_is_wrong_is_found(page: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(page, encoding="utf-8")
+    with pytest.raises((AssertionError, SybilFailure)):
+        run(SYBIL.parse(path))
+
+
+def test_a_page_is_one_program(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(
+        "```python\nx = 1\n```\n```console\n$ not python\n```\n```python\nassert x == 1\n```\n",
+        encoding="utf-8",
+    )
+    assert run(SYBIL.parse(path)) == 2
+
+
+def test_an_example_that_is_wrong_is_found() -> None:
+    planted = ModuleType("planted", ">>> 1 + 1\n3\n")
+    assert doctest.testmod(planted, verbose=False).failed == 1
