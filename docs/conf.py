@@ -16,6 +16,7 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # else what stands under "Attributes:" is described twice
 
 html_theme = "furo"
 html_title = f"sansio-sse {release}"

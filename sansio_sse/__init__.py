@@ -1,7 +1,7 @@
 """The pure core of sansio-sse: event streams (WHATWG HTML 9.2) without I/O, clocks or chance.
 
-For applications, a driver is the way in: ``sansio_sse_asyncio`` and its siblings. This package is for
-those who write drivers, embed the machines in a loop of their own, or test.
+For applications, a driver is the way in: ``sansio_sse_asyncio`` and its siblings. This package is
+for those who write drivers, embed the machines in a loop of their own, or test.
 """
 
 from .actions import (

@@ -2,22 +2,22 @@
 
 Three kinds, each a small immutable object:
 
-* **events**, which go to the reader: :class:`~sansio_sse.event_stream.ServerSentEvent` and, where they are
-  included, :class:`Connected`, :class:`~sansio_sse.event_stream.Comment` and
+* **events**, which go to the reader: :class:`~sansio_sse.event_stream.ServerSentEvent` and, where
+  they are included, :class:`Connected`, :class:`~sansio_sse.event_stream.Comment` and
   :class:`~sansio_sse.event_stream.LastEventIdChanged`;
 * **news**, which go to whoever watches: :class:`StateChanged`, :class:`ErrorOccurred`,
   :class:`ScheduleReconnect`, :class:`PostAnswered`;
-* **work**, which the driver does: at the level of HTTP :class:`Connect`, :class:`Disconnect`, :class:`SendPing`,
-  :class:`SendPost`, :class:`PauseReading`, :class:`ResumeReading`; at the level of bytes :class:`OpenTransport`,
-  :class:`SendBytes`, :class:`CloseTransport`, :class:`PauseTransport`, :class:`ResumeTransport`; and at both
-  :class:`PrepareRequest`.
+* **work**, which the driver does: at the level of HTTP :class:`Connect`, :class:`Disconnect`,
+  :class:`SendPing`, :class:`SendPost`, :class:`PauseReading`, :class:`ResumeReading`; at the level
+  of bytes :class:`OpenTransport`, :class:`SendBytes`, :class:`CloseTransport`,
+  :class:`PauseTransport`, :class:`ResumeTransport`; and at both :class:`PrepareRequest`.
 
 Numbers: every exchange (a connect, each hop of a redirect, a ping, a post) has a number which is
-never used again, and so has every transport. Where a person sees a number (in
-``ScheduleReconnect`` and ``Connected``), it is the 1-based count of retries instead; 0 is the first attempt.
+never used again, and so has every transport. Where a person sees a number (in ``ScheduleReconnect``
+and ``Connected``), it is the 1-based count of retries instead; 0 is the first attempt.
 
-Only :class:`~sansio_sse.event_stream.ServerSentEvent` is a tuple: two tuples of different types can be equal, two
-dataclasses cannot.
+Only :class:`~sansio_sse.event_stream.ServerSentEvent` is a tuple: two tuples of different types can
+be equal, two dataclasses cannot.
 """
 
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ Event: TypeAlias = ServerSentEvent | Connected | Comment | LastEventIdChanged
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The connection went from one state to another, at ``at`` (monotonic seconds), perhaps for an error."""
+    """The connection went from one state to another, at ``at``, perhaps for an error."""
 
     old: ConnectionState
     new: ConnectionState
@@ -90,7 +90,10 @@ class ErrorOccurred:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleReconnect:
-    """The machine will try again at ``at``, ``delay`` seconds from now; retry number ``attempt`` (from 1)."""
+    """The machine will try again at ``at``, ``delay`` seconds from now.
+
+    Retry number ``attempt`` (from 1).
+    """
 
     at: float
     delay: float
@@ -100,7 +103,10 @@ class ScheduleReconnect:
 
 @dataclass(frozen=True, slots=True)
 class PostAnswered:
-    """A post is over: ``response`` and ``content``, or ``error``; ``token`` is what the caller gave with it."""
+    """A post is over: ``response`` and ``content``, or ``error``.
+
+    ``token`` is what the caller gave with it.
+    """
 
     token: object
     response: Response | None = None
@@ -121,7 +127,10 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Abandon an exchange of any kind, at once and without an answer. (The command is ``disconnect()``.)"""
+    """Abandon an exchange of any kind, at once and without an answer.
+
+    (The command is ``disconnect()``.)
+    """
 
     attempt: int
 
@@ -144,8 +153,9 @@ class SendPost:
 
 @dataclass(frozen=True, slots=True)
 class PrepareRequest:
-    """Ask the caller's ``prepare_request`` about ``request``; answer with ``request_prepared`` or ``prepare_failed``.
+    """Ask the caller's ``prepare_request`` about ``request``.
 
+    The answer is ``request_prepared`` or ``prepare_failed``.
     A :class:`Disconnect` (in bytes: :class:`CloseTransport`) of the same number takes it back.
     """
 
@@ -183,7 +193,10 @@ ConnectionAction: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class OpenTransport:
-    """Open TCP, and TLS where the origin is secure; answer with ``transport_opened`` or ``transport_failed``."""
+    """Open TCP, and TLS where the origin is secure.
+
+    Answer with ``transport_opened`` or ``transport_failed``.
+    """
 
     transport: int
     origin: Origin

@@ -1,8 +1,8 @@
 """One attempt at getting a stream: where it was redirected, what came back, and what that means.
 
-The table of BEHAVIOUR ("what comes back, and what follows") is :func:`judge`; a caller's ``decide`` may
-overrule it, answer by answer. An :class:`AttemptInProgress` holds what only matters until a response
-is accepted, so that a connected stream does not carry it.
+The table of BEHAVIOUR ("what comes back, and what follows") is :func:`judge`; a caller's ``decide``
+may overrule it, answer by answer. An :class:`AttemptInProgress` holds what only matters until a
+response is accepted, so that a connected stream does not carry it.
 """
 
 import re
@@ -44,8 +44,9 @@ __all__ = ["Accept", "Attempt", "Decide", "Fail", "Retry", "Stop", "Verdict", "f
 class Attempt:
     """What ``decide`` may know about the attempt whose response it judges.
 
-    ``number`` counts retries since the last progress, 0 for the first attempt; ``previous_status`` and
-    ``previous_error`` are those of the attempt before, ``endpoint`` is the origin that answered.
+    ``number`` counts retries since the last progress, 0 for the first attempt; ``previous_status``
+    and ``previous_error`` are those of the attempt before, ``endpoint`` is the origin that
+    answered.
     """
 
     number: int
@@ -63,7 +64,8 @@ class Accept:
 class Retry:
     """Try again, after ``delay`` seconds or (None) as the policy says, perhaps without the cursor.
 
-    The caller takes the responsibility: a request is sent again even where it is not safe by itself.
+    The caller takes the responsibility: a request is sent again even where it is not safe by
+    itself.
     """
 
     delay: float | None = None
@@ -253,8 +255,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 def follow(request: Request, status: int, location: str) -> Request:
     """Return the request that a redirect leads to; raise where following it would be wrong.
 
-    Raises :class:`InsecureRedirect` from https to http, to a scheme that is not HTTP, and to another origin
-    with a body; :class:`HTTPStatusError` if ``location`` is no url at all.
+    Raises :class:`InsecureRedirect` from https to http, to a scheme that is not HTTP, and to
+    another origin with a body; :class:`HTTPStatusError` if ``location`` is no url at all.
 
     >>> follow(Request("GET", "https://a.example/x"), 307, "http://a.example/x")
     Traceback (most recent call last):
@@ -284,8 +286,9 @@ def may_replay(
 ) -> bool:
     """Tell whether a request whose bytes were sent may be sent again after ``error``.
 
-    425, 429 and 503 mean that the server declined to act. Otherwise a method that is not idempotent may have had
-    its effect, unless the stream gave ids: then the request says where to go on, not what to do again.
+    425, 429 and 503 mean that the server declined to act. Otherwise a method that is not idempotent
+    may have had its effect, unless the stream gave ids: then the request says where to go on, not
+    what to do again.
     """
     if isinstance(error, HTTPStatusError) and error.status in (425, 429, 503):
         return True

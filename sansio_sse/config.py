@@ -29,7 +29,9 @@ Replay = Literal["safe", "with_id", "always"]
 RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-def _number(owner: object, name: str, *, low: float, above: bool = False, high: float = inf) -> None:
+def _number(
+    owner: object, name: str, *, low: float, above: bool = False, high: float = inf
+) -> None:
     value = getattr(owner, name)
     ok = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if not ok or value < low or (above and value == low) or value > high:
@@ -69,15 +71,15 @@ def _instance(owner: object, name: str, kind: type) -> None:
 class ReconnectionPolicy:
     """When to try again, and how long to wait before.
 
-    The delay before retry ``n`` (from 0) is ``min(initial_delay * backoff_multiplier**n, max_delay)``,
-    shortened by up to ``jitter_factor`` of itself; a server that asks for longer gets longer, up
-    to ``max_server_delay``.
+    The delay before retry ``n`` (from 0) is ``min(initial_delay * backoff_multiplier**n,
+    max_delay)``, shortened by up to ``jitter_factor`` of itself; a server that asks for longer gets
+    longer, up to ``max_server_delay``.
 
     >>> ReconnectionPolicy(max_attempts=0).max_attempts  # unlimited
     0
-    >>> ReconnectionPolicy(initial_delay=60)
+    >>> ReconnectionPolicy(jitter_factor=2)
     Traceback (most recent call last):
-    sansio_sse.errors.ConfigError: ReconnectionPolicy.max_delay must be a number at least 60, not 30.0
+    sansio_sse.errors.ConfigError: ReconnectionPolicy.jitter_factor must be a number at least 0 ...
     """
 
     enabled: bool = True
@@ -107,7 +109,10 @@ class ReconnectionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatConfig:
-    """Pings beside the stream; off unless asked for, because most servers have no endpoint for them."""
+    """Pings beside the stream.
+
+    Off unless asked for, because most servers have no endpoint for them.
+    """
 
     enabled: bool = False
     interval: float = 30.0
@@ -199,8 +204,9 @@ class ConnectionConfig:
     on_end: OnEnd | None = None
     """What the good end of a body means; None: reconnect for GET, finish otherwise."""
     replay: Replay = "safe"
-    """When a request that may have had an effect is sent again. ``safe``: never unless it is idempotent, has an
-    Idempotency-Key, or the stream gave event ids; ``with_id``: also when the caller gave a cursor; ``always``."""
+    """When a request that may have had an effect is sent again. ``safe``: never unless it is
+    idempotent, has an Idempotency-Key, or the stream gave event ids; ``with_id``: also when the
+    caller gave a cursor; ``always``."""
     retry_statuses: Collection[int] = RETRY_STATUSES
     """Statuses that are worth a retry."""
 

@@ -1,7 +1,7 @@
 """The connection machine: one event stream's whole life, at the level of HTTP.
 
-Pure: it is told what happened and what time it is, and answers with what is to be done. It never reads
-a clock, draws a number of its own, or does anything itself. Same inputs, same actions.
+Pure: it is told what happened and what time it is, and answers with what is to be done. It never
+reads a clock, draws a number of its own, or does anything itself. Same inputs, same actions.
 
 How to drive it, whatever the loop::
 
@@ -11,16 +11,17 @@ How to drive it, whatever the loop::
         perform(news(machine, now) if news else machine.tick(now))
 
 Members stand in the order *look, commands, what happened*; every command and every "what happened"
-answers with the actions that follow, in order. What the peer does is never raised: it becomes an action.
-A command out of order raises :class:`~sansio_sse.errors.LocalProtocolError`.
+answers with the actions that follow, in order. What the peer does is never raised: it becomes an
+action. A command out of order raises :class:`~sansio_sse.errors.LocalProtocolError`.
 
 Three rules keep the path of data short; ``tests`` hold them as properties:
 
-* While the stream stays CONNECTED and its body goes on, :meth:`ConnectionMachine.body_received` answers with the
-  parser's own list, untouched: events only.
+* While the stream stays CONNECTED and its body goes on, :meth:`ConnectionMachine.body_received`
+  answers with the parser's own list, untouched: events only.
 * Other actions stand only before the first or after the last event of an answer.
-* ``deadline`` is a *lower bound*. Data moves the true deadlines later only, so an answer of events alone leaves
-  it as it is; every other answer computes it anew. A tick that comes too early is harmless.
+* ``deadline`` is a *lower bound*. Data moves the true deadlines later only, so an answer of events
+  alone leaves it as it is; every other answer computes it anew. A tick that comes too early is
+  harmless.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -60,13 +61,12 @@ from .content_coding import ContentDecoder
 from .errors import (
     BufferOverflow,
     ConfigError,
+    ConnectError,
     ConnectionClosed,
     ConnectionLost,
-    ConnectError,
     ConnectTimeout,
     HeartbeatTimeout,
     IdleTimeout,
-    LimitExceeded,
     LocalProtocolError,
     ReconnectExhausted,
     ResponseTimeout,
@@ -124,19 +124,23 @@ class _Post:
 class ConnectionMachine:
     """One event stream's life, driven by news and ticks; see the module's text for how.
 
-    :param request: what to ask for; headers it lacks (Accept, Cache-Control, Accept-Encoding, User-Agent) are added.
+    :param request: what to ask for; headers it lacks (Accept, Cache-Control, Accept-Encoding,
+        User-Agent) are added.
     :param config: everything else that can be configured.
     :param random: returns a number in [0, 1); the only source of chance, asked once per delay.
     :param last_event_id: the cursor to begin with.
-    :param until: what ends a finite stream: a predicate on events, or a string equal to an event's data or type.
+    :param until: what ends a finite stream: a predicate on events, or a string equal to an event's
+        data or type.
     :param decide: may overrule what a response means.
     :param prepare: ask for :class:`PrepareRequest` before each attempt.
     :param include: which of ``"connected"``, ``"comments"``, ``"ids"`` join the events.
 
     >>> machine = ConnectionMachine(Request("GET", "http://example.com/events"))
     >>> changed, connect = machine.connect(now=0.0)
-    >>> changed.new, connect, machine.deadline, machine.deadline_reason.name
-    (<ConnectionState.CONNECTING: 'connecting'>, Connect(request=<Request GET http://example.com/events>, attempt=1), 10.0, 'CONNECT')
+    >>> connect
+    Connect(request=<Request GET http://example.com/events>, attempt=1)
+    >>> machine.state.value, machine.deadline, machine.deadline_reason.name
+    ('connecting', 10.0, 'CONNECT')
     """
 
     __slots__ = (
@@ -166,13 +170,13 @@ class ConnectionMachine:
         "_posts",
         "_prepare",
         "_previous",
-        "_settled",
         "_random",
-        "_reconnection",
         "_reason",
+        "_reconnection",
         "_request",
         "_response",
         "_sent",
+        "_settled",
         "_state",
         "_stream",
         "_until",
@@ -194,7 +198,9 @@ class ConnectionMachine:
         config = config or ConnectionConfig()
         unknown = set(include) - {"connected", "comments", "ids"}
         if unknown:
-            raise ConfigError(f"include knows 'connected', 'comments' and 'ids', not {sorted(unknown)}")
+            raise ConfigError(
+                f"include knows 'connected', 'comments' and 'ids', not {sorted(unknown)}"
+            )
         self._config = config
         self._random = random
         self._until = until
@@ -205,7 +211,9 @@ class ConnectionMachine:
         self._cursor = _checked_cursor(last_event_id or given or "")
         self._original = _with_defaults(request)
         if config.heartbeat.enabled:
-            ping_request(self._original, config.heartbeat.ping_endpoint)  # raises now, not in an hour
+            ping_request(
+                self._original, config.heartbeat.ping_endpoint
+            )  # raises now, not in an hour
         on_end = config.on_end or ("reconnect" if request.method == "GET" else "finish")
         self._finite = on_end == "finish"
         idle = config.timeouts.idle
@@ -252,7 +260,10 @@ class ConnectionMachine:
 
     @property
     def deadline(self) -> float | None:
-        """When to call :meth:`tick` at the latest, or None; a lower bound, see the module's text."""
+        """When to call :meth:`tick` at the latest, or None.
+
+        A lower bound, see the module's text.
+        """
         return self._deadline
 
     @property
@@ -267,7 +278,10 @@ class ConnectionMachine:
 
     @property
     def request(self) -> Request:
-        """The request of the present attempt, redirects followed; before the first, what was asked for."""
+        """The request of the present attempt, redirects followed.
+
+        Before the first, what was asked for.
+        """
         return self._request
 
     @property
@@ -321,7 +335,10 @@ class ConnectionMachine:
     # --- Commands ------------------------------------------------------------------------------
 
     def connect(self, now: float) -> Actions:
-        """Begin; from DISCONNECTED and ERROR only. Earlier failures and redirects are forgotten, the cursor is not."""
+        """Begin; from DISCONNECTED and ERROR only.
+
+        Earlier failures and redirects are forgotten, the cursor is not.
+        """
         self._clock(now)
         if self._state not in (_DISCONNECTED, _ERROR):
             raise LocalProtocolError(f"cannot connect: the connection is {self._state.value}")
@@ -335,7 +352,10 @@ class ConnectionMachine:
         return self._armed(actions)
 
     def disconnect(self, now: float) -> Actions:
-        """End the stream; ``connect()`` may begin again. Does nothing where there is nothing to end."""
+        """End the stream; ``connect()`` may begin again.
+
+        Does nothing where there is nothing to end.
+        """
         self._clock(now)
         actions: Actions = []
         if self._state in (_CONNECTING, _CONNECTED, _RECONNECTING):
@@ -344,7 +364,10 @@ class ConnectionMachine:
         return self._armed(actions)
 
     def restart(self, now: float, last_event_id: str | None = None) -> Actions:
-        """Drop what is under way and connect at once, without a delay; a value replaces the cursor."""
+        """Drop what is under way and connect at once, without a delay.
+
+        A value replaces the cursor.
+        """
         self._clock(now)
         if self._state is _CLOSED:
             raise LocalProtocolError("cannot restart: the connection is closed")
@@ -372,7 +395,8 @@ class ConnectionMachine:
     def pause(self, now: float) -> Actions:
         """Stop reading. The peer's silence does not count meanwhile, and no pings are sent.
 
-        A pause belongs to the consumer, not to an attempt: it lasts over reconnects until ``resume()``.
+        A pause belongs to the consumer, not to an attempt: it lasts over reconnects until
+        ``resume()``.
         """
         now = self._clock(now)
         actions: Actions = []
@@ -407,8 +431,9 @@ class ConnectionMachine:
     ) -> Actions:
         """Send something up beside the stream: same origin, same credentials, its own exchange.
 
-        ``token`` comes back in :class:`PostAnswered`. ``headers`` win over the stream's by name. Raises
-        :class:`ConfigError` for another origin, :class:`LocalProtocolError` on a closed connection.
+        ``token`` comes back in :class:`PostAnswered`. ``headers`` win over the stream's by name.
+        Raises :class:`ConfigError` for another origin, :class:`LocalProtocolError` on a closed
+        connection.
         """
         now = self._clock(now)
         if self._state is _CLOSED:
@@ -427,7 +452,10 @@ class ConnectionMachine:
         return self._armed([SendPost(request, self._number)])
 
     def abandon_post(self, token: object, now: float) -> Actions:
-        """Give a post up, because nobody waits for its answer any more; unknown tokens are ignored."""
+        """Give a post up, because nobody waits for its answer any more.
+
+        Unknown tokens are ignored.
+        """
         self._clock(now)
         actions: Actions = []
         for number, post in list((self._posts or {}).items()):
@@ -438,7 +466,9 @@ class ConnectionMachine:
 
     # --- What happened -------------------------------------------------------------------------
 
-    def request_prepared(self, attempt: int, request: Request, now: float) -> Sequence[ConnectionAction]:
+    def request_prepared(
+        self, attempt: int, request: Request, now: float
+    ) -> Sequence[ConnectionAction]:
         """``prepare_request`` returned this request for exchange ``attempt``."""
         self._clock(now)
         if attempt != self._stream or self._phase is not Timer.PREPARE:
@@ -479,7 +509,8 @@ class ConnectionMachine:
     def request_sent(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
         """The whole request has left; the response is waited for.
 
-        An HTTP client that cannot tell when that is calls this at once: ``timeouts.response`` then bounds it all.
+        An HTTP client that cannot tell when that is calls this at once: ``timeouts.response`` then
+        bounds it all.
         """
         now = self._clock(now)
         if attempt != self._stream or self._phase not in (Timer.CONNECT, Timer.WRITE):
@@ -518,10 +549,11 @@ class ConnectionMachine:
                     self._refuse(actions)
         return self._armed(actions)
 
-    def body_received(
-        self, attempt: int, data: bytes, now: float
-    ) -> Sequence[ConnectionAction]:
-        """Bytes of the body of exchange ``attempt`` arrived; empty ones are a sign of life alone."""
+    def body_received(self, attempt: int, data: bytes, now: float) -> Sequence[ConnectionAction]:
+        """Bytes of the body of exchange ``attempt`` arrived.
+
+        Empty ones are a sign of life alone.
+        """
         if attempt != self._stream:
             return NO_ACTIONS
         if now > self._now:
@@ -539,7 +571,7 @@ class ConnectionMachine:
         metrics.bytes_received += len(data)
         if self._decoder is not None:
             data = self._decoder.feed(data)
-        events = parser.feed(data)
+        events: Sequence[Event] = parser.feed(data)
         if events:
             metrics.events_received += len(events)
             metrics.last_event = now
@@ -577,13 +609,19 @@ class ConnectionMachine:
     def connect_failed(
         self, attempt: int, error: BaseException, now: float
     ) -> Sequence[ConnectionAction]:
-        """Exchange ``attempt`` did not get as far as a transport; foreign exceptions are translated."""
+        """Exchange ``attempt`` did not get as far as a transport.
+
+        Foreign exceptions are translated.
+        """
         return self._lost(attempt, from_transport(error, opening=True, where=self._where()), now)
 
     def connection_lost(
         self, attempt: int, error: BaseException, now: float
     ) -> Sequence[ConnectionAction]:
-        """Exchange ``attempt`` broke after its transport was open; foreign exceptions are translated."""
+        """Exchange ``attempt`` broke after its transport was open.
+
+        Foreign exceptions are translated.
+        """
         return self._lost(attempt, from_transport(error, opening=False, where=self._where()), now)
 
     def ping_answered(
@@ -636,7 +674,10 @@ class ConnectionMachine:
         return self._armed([PostAnswered(taken.token, error=failure)])
 
     def events_refused(self, last_id: str, now: float) -> Sequence[ConnectionAction]:
-        """The reader's buffer refused events; ``last_id`` is the cursor of the last that it took."""
+        """The reader's buffer refused events.
+
+        ``last_id`` is the cursor of the last that it took.
+        """
         self._clock(now)
         if self._state is not _CONNECTED:
             return NO_ACTIONS
@@ -701,12 +742,12 @@ class ConnectionMachine:
         self._send_as(request, self._number, actions)
 
     def _remember_move(self, start: str, status: int, url: str) -> None:
-        """Remember a permanent redirect as a hop to repeat, so that each hop's rules apply each time."""
+        """Remember a permanent redirect as a hop to repeat, with its rules, at each attempt."""
         hops: tuple[tuple[int, str], ...] = ()
         if self._moved is not None and self._moved[0] == start:
             hops = self._moved[1]
         hops = (*hops, (status, url))
-        # A server that moves for ever must not make us remember for ever: begin at the beginning again.
+        # A server that moves for ever must not make us remember for ever: begin again.
         self._moved = None if len(hops) > self._config.limits.redirects else (start, hops)
 
     def _send_as(self, request: Request, number: int, actions: Actions) -> None:
@@ -762,7 +803,8 @@ class ConnectionMachine:
     def _refuse(self, actions: Actions) -> None:
         """The refusing response is captured: now its consequence."""
         trying = self._attempt
-        assert trying is not None and trying.refused is not None
+        assert trying is not None
+        assert trying.refused is not None
         refused = trying.refused
         verdict = refused.verdict
         if verdict is not None and verdict.reset_cursor:
@@ -780,7 +822,8 @@ class ConnectionMachine:
     def _examine(self, events: Sequence[Event]) -> Sequence[Event]:
         """Look at each event as long as something depends on it; then never again on this attempt.
 
-        The first event is progress. ``until``, and events that are not the server's, need every one looked at.
+        The first event is progress. ``until``, and events that are not the server's, need every one
+        looked at.
         """
         own = sum(type(event) is ServerSentEvent for event in events)
         self.metrics.events_received -= len(events) - own
@@ -808,7 +851,10 @@ class ConnectionMachine:
         return events
 
     def _after_data(self, events: Sequence[Event]) -> Sequence[ConnectionAction]:
-        """Go on after data that may have ended the stream: a limit, a bad coding, the terminal event."""
+        """Go on after data that may have ended the stream.
+
+        A limit, a bad coding, the terminal event.
+        """
         parser = self._parser
         if parser is None:
             error = self._error
@@ -851,7 +897,7 @@ class ConnectionMachine:
         delay: float | None = None,
         replay: bool = False,
     ) -> None:
-        """End the attempt or the stream with ``error``, and go where that leads: RECONNECTING or ERROR.
+        """End the attempt or the stream with ``error``, and go to RECONNECTING or ERROR.
 
         ``delay`` replaces the policy's; ``replay`` says that the caller wants it whatever was sent.
         """
@@ -872,11 +918,15 @@ class ConnectionMachine:
         response = error.response or (self._response if accepted else None)
         self._previous = (None if response is None else response.status, error)
         policy = self._config.reconnection
-        if error.retryable and policy.enabled and (
-            replay
-            or not sent
-            or may_replay(
-                request, error, self._config, gave_id=self._gave_id, cursor=self._cursor
+        if (
+            error.retryable
+            and policy.enabled
+            and (
+                replay
+                or not sent
+                or may_replay(
+                    request, error, self._config, gave_id=self._gave_id, cursor=self._cursor
+                )
             )
         ):
             memory = self._memory()
@@ -925,7 +975,10 @@ class ConnectionMachine:
         self._phase = None
 
     def _retire_parser(self, cursor: str) -> None:
-        """Keep what outlives an attempt: the cursor, whether there were ids, what ``retry:`` asked for."""
+        """Keep what outlives an attempt.
+
+        The cursor, whether there were ids, what ``retry:`` asked for.
+        """
         parser = self._parser
         assert parser is not None
         self._cursor = cursor
@@ -945,7 +998,9 @@ class ConnectionMachine:
         self._error = None
         self._change(_CLOSED, actions)
 
-    def _change(self, new: ConnectionState, actions: Actions, error: SSEError | None = None) -> None:
+    def _change(
+        self, new: ConnectionState, actions: Actions, error: SSEError | None = None
+    ) -> None:
         old = self._state
         assert new in TRANSITIONS[old], f"no transition from {old} to {new}"
         self._state = new
@@ -1118,7 +1173,7 @@ def _checked_cursor(last_event_id: str) -> str:
 
 
 def _with_cursor(request: Request, cursor: str) -> Request:
-    # Leading and trailing blanks cannot be part of a field value (RFC 9110 5.5), and Fetch strips them.
+    # Blanks around it cannot be part of a field value (RFC 9110 5.5), and Fetch strips them.
     value = cursor.strip(" \t")
     return request.with_header("Last-Event-ID", value) if value else request
 

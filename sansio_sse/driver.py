@@ -1,40 +1,43 @@
 """What every driver shares: the pure half of a ``Connection``.
 
-A driver *pushes* (asyncio: bytes arrive in callbacks) or *pulls* (trio, plain sockets: somebody awaits or
-selects), but what has to happen with each piece of news is the same, and it is written here once:
+A driver *pushes* (asyncio: bytes arrive in callbacks) or *pulls* (trio, plain sockets: somebody
+awaits or selects), but what has to happen with each piece of news is the same, and it is written
+here once:
 
-* **the order**: one input, all its actions, then the next input. Performing an action can itself bring news (a
-  synchronous send, a callback that calls ``close()``), so such inputs queue up;
+* **the order**: one input, all its actions, then the next input. Performing an action can itself
+  bring news (a synchronous send, a callback that calls ``close()``), so such inputs queue up;
 * **the deadline**: compared with what is armed after each input;
-* **the buffer**: events wait here for a reader, within bounds; what overflow means; what has been *delivered*;
-* **who watches**: readers, state and error watchers, callbacks, callers of ``wait_for`` and ``post``;
+* **the buffer**: events wait here for a reader, within bounds; what overflow means; what has been
+  *delivered*;
+* **who watches**: readers, state and error watchers, callbacks, callers of ``wait_for`` and
+  ``post``;
 * **the end**: who is woken with what;
 * **commands from elsewhere**: from another thread, task or signal handler.
 
-A driver's ``Connection`` subclasses :class:`ConnectionDriver` (or :class:`AsyncConnectionDriver`) and writes the
-*verbs*, about ten small methods, none of which decides anything:
+A driver's ``Connection`` subclasses :class:`ConnectionDriver` (or :class:`AsyncConnectionDriver`)
+and writes the *verbs*, about ten small methods, none of which decides anything:
 
-=========================== ==========================================================================
+=========================== =====================================================================
 ``_now()``                   monotonic seconds
 ``_wall_clock()``            seconds since 1970, for people
 ``_random()``                a number in [0, 1)
 ``_arm(at)``                 call ``_deadline_reached()`` at ``at``; ``None``: call it no more
 ``_wake()``                  whoever waits should look again
 ``_from_elsewhere(command)`` call ``command()`` soon, on the driver's own thread
-``_open(transport, origin)`` then ``_take(WireMachine.transport_opened, …)`` or ``transport_failed``
-``_send(transport, data)``   then ``_take(WireMachine.bytes_sent, …)`` or ``transport_failed``
+``_open(transport, origin)`` then ``_take(WireMachine.transport_opened, …)``, or ``…_failed``
+``_send(transport, data)``   then ``_take(WireMachine.bytes_sent, …)``, or ``transport_failed``
 ``_drop(transport)``         close at once, or stop opening, or stop preparing
 ``_reading(transport, on)``  read, or do not
 ``_prepare(request, n)``     only for an async ``prepare_request``
 ``_unhandled(error)``        a callback raised and nobody takes errors
-=========================== ==========================================================================
+=========================== =====================================================================
 """
 
 import itertools
 import json as json_module
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, assert_never
 
 from .actions import (
@@ -96,15 +99,16 @@ _EVENT_TYPES = (ServerSentEvent, Connected, Comment, LastEventIdChanged)
 _WATCHED = 1000  # changes or errors held for a watcher that does not look
 
 PrepareRequestHook = Callable[[Request, int], Any]
-"""``prepare_request(request, attempt)``: returns a Request, or an awaitable of one where the driver is async."""
+"""``prepare_request(request, attempt)``: returns a Request, or an awaitable of one where the driver
+is async."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
     """One connection at a glance; times are seconds since 1970, rates percent.
 
-    >>> sorted(field.name for field in fields(ConnectionInfo))[:4]
-    ['connect_success_rate', 'heartbeat_success_rate', 'id', 'last_connect']
+    >>> "uptime" in ConnectionInfo.__slots__
+    True
     """
 
     id: int
@@ -148,7 +152,10 @@ class PostResponse:
 
 
 class Watcher(Generic[T]):
-    """The bounded mailbox of one ``state_changes()`` or ``errors()`` iterator: the oldest are dropped and counted."""
+    """The bounded mailbox of one ``state_changes()`` or ``errors()`` iterator.
+
+    The oldest are dropped and counted.
+    """
 
     __slots__ = ("dropped", "items", "kind")
 
@@ -271,7 +278,10 @@ class ConnectionDriver:
 
     @property
     def last_event_id(self) -> str:
-        """The cursor of what the reader has been *given*; a thousand received events may still be unread."""
+        """The cursor of what the reader has been *given*.
+
+        A thousand received events may still be unread.
+        """
         if self._buffer or self._closing or self._delivering:
             return self._delivered
         return self._machine.received_event_id
@@ -345,13 +355,14 @@ class ConnectionDriver:
         self._from_elsewhere(lambda: self._restart_now(last_event_id))
 
     def close(self) -> None:
-        """End for good: no event is delivered any more, and the state is CLOSED within one turn of the loop.
+        """End for good: nothing is delivered any more, CLOSED follows within a turn of the loop.
 
-        Idempotent, never blocks, callable from any task, thread, callback or signal handler. Events not yet
-        read are discarded and counted. ``wait_closed()`` returns when everything is released.
+        Idempotent, never blocks, callable from any task, thread, callback or signal handler. Events
+        not yet read are discarded and counted. ``wait_closed()`` returns when everything is
+        released.
         """
         self._closing = True
-        # Always by way of the loop, even on its own thread: a signal handler may be inside a machine's input.
+        # By way of the loop even on its own thread: a signal handler may interrupt an input.
         self._from_elsewhere(self._close_now)
 
     def _connect_now(self) -> None:
@@ -384,10 +395,10 @@ class ConnectionDriver:
     # --- What happened -------------------------------------------------------------------------
 
     def _take(self, news: Callable[..., Sequence[Any]], *args: Any) -> None:
-        """Give the machine one input and perform all its actions; an input born meanwhile waits its turn.
+        """Give the machine one input and perform all its actions; one born meanwhile waits.
 
-        ``news`` is a function of the machine's class (``WireMachine.bytes_received``), called with the
-        machine, ``args`` and the time.
+        ``news`` is a function of the machine's class (``WireMachine.bytes_received``), called with
+        the machine, ``args`` and the time.
         """
         if self._busy:
             if self._inputs is None:
@@ -418,7 +429,9 @@ class ConnectionDriver:
         news, args = self._inputs.popleft()
         try:
             actions = news(self._wire, *args, self._now())
-        except SSEError as error:  # a command which is out of order by now, and whose caller is gone
+        except (
+            SSEError
+        ) as error:  # a command which is out of order by now, and whose caller is gone
             self._report(error)
             return
         if actions:
@@ -431,7 +444,7 @@ class ConnectionDriver:
             self._take(_tick_at_least, armed)
 
     def _perform(self, actions: Sequence[Any]) -> None:
-        # Other actions stand only before the first or after the last event, so two looks are enough.
+        # Other actions stand only before the first or after the last event: two looks do.
         if type(actions[0]) is ServerSentEvent and type(actions[-1]) is ServerSentEvent:
             self._deliver(actions)
             return
@@ -485,7 +498,10 @@ class ConnectionDriver:
         self._wake()
 
     def _prepare_now(self, request: Request, attempt: int) -> None:
-        """Ask ``prepare_request``; what it returns is a request, or (async drivers) something to be awaited."""
+        """Ask ``prepare_request``.
+
+        What it returns is a request, or (async drivers) something to be awaited.
+        """
         assert self._prepare_request is not None
         try:
             prepared = self._prepare_request(request, self._machine.retries)
@@ -517,7 +533,10 @@ class ConnectionDriver:
             self._wake()
 
     def _make_room(self, left: int, events: Sequence[Event]) -> bool:
-        """A read comes although the buffer was full before it: follow the policy; return whether to take it."""
+        """A read comes although the buffer was full before it: follow the policy.
+
+        Return whether to take it.
+        """
         overflow = self._machine.config.overflow
         metrics = self._machine.metrics
         if overflow == "drop_oldest":
@@ -537,7 +556,10 @@ class ConnectionDriver:
             self._take(WireMachine.pause)
 
     def _drained(self) -> None:
-        """Read again once half of the buffer is free: not at each event, or a slow reader toggles all day."""
+        """Read again once half of the buffer is free.
+
+        Not at each event, or a slow reader toggles all day.
+        """
         if self._paused and len(self._buffer) <= self._size // 2:
             self._paused = False
             self._take(WireMachine.resume)
@@ -565,7 +587,9 @@ class ConnectionDriver:
             raise self._machine_error()
         if state is _DISCONNECTED:
             if not self._started:
-                raise LocalProtocolError("not connected: use `async with`, open() or connect() first")
+                raise LocalProtocolError(
+                    "not connected: use `async with`, open() or connect() first"
+                )
             raise ConnectionClosed("the stream has ended")
         return None
 
@@ -575,7 +599,10 @@ class ConnectionDriver:
         return error.with_traceback(None)  # raised again and again, it must not grow
 
     def _poll_entry(self) -> bool:
-        """Return whether the stream has been accepted since ``connect()``; raise when that cannot come."""
+        """Return whether the stream has been accepted since ``connect()``.
+
+        Raise when that cannot come.
+        """
         if self._entered:
             return True
         state = self._machine.state
@@ -639,12 +666,16 @@ class ConnectionDriver:
             if new is _ERROR:
                 raise self._machine_error() if change.error is None else change.error
             if new is _DISCONNECTED and (change.old is not new or self._started):
-                raise ConnectionClosed(f"the stream has ended: {wanted.value} cannot come by itself")
+                raise ConnectionClosed(
+                    f"the stream has ended: {wanted.value} cannot come by itself"
+                )
         return False
 
     # --- Callbacks -----------------------------------------------------------------------------
 
-    def _call_back_events(self, callback: Callable[[Any, Event], object], events: Sequence[Event]) -> None:
+    def _call_back_events(
+        self, callback: Callable[[Any, Event], object], events: Sequence[Event]
+    ) -> None:
         self._delivering = True
         try:
             for position, event in enumerate(events):
@@ -670,7 +701,8 @@ class ConnectionDriver:
     def _report(self, error: BaseException) -> None:
         """Tell ``on_error``; what it raises, and what nobody takes, goes to the loop's own handler.
 
-        The stream's own errors also end up in the states and iterators, so they need no further handler.
+        The stream's own errors also end up in the states and iterators, so they need no further
+        handler.
         """
         if self._on_error is not None:
             try:
@@ -830,8 +862,8 @@ class AsyncConnectionDriver(ConnectionDriver):
     async def connect(self) -> None:
         """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
 
-        Retries by policy until then. Raises the ERROR state's error, :class:`LocalProtocolError` in any other
-        state, and :class:`ConnectionClosed` if it is closed or disconnected meanwhile.
+        Retries by policy until then. Raises the ERROR state's error, :class:`LocalProtocolError` in
+        any other state, and :class:`ConnectionClosed` if it is closed or disconnected meanwhile.
         """
         self._start()
         self._connect_now()
@@ -855,8 +887,9 @@ class AsyncConnectionDriver(ConnectionDriver):
     async def receive(self, timeout: float | None = None) -> Event:
         """Return the next event; cancelled or timed out, it loses nothing.
 
-        Raises TimeoutError after ``timeout`` seconds, :class:`ConnectionClosed` when there will be no more
-        events, the error of ERROR, and :class:`LocalProtocolError` if somebody else is reading.
+        Raises TimeoutError after ``timeout`` seconds, :class:`ConnectionClosed` when there will be
+        no more events, the error of ERROR, and :class:`LocalProtocolError` if somebody else is
+        reading.
         """
         self._begin_reading()
         try:
@@ -897,10 +930,11 @@ class AsyncConnectionDriver(ConnectionDriver):
         content: bytes | str | None = None,
         json: Any = None,
     ) -> PostResponse:
-        """Send something up, beside the stream: same origin, same credentials, an exchange of its own.
+        """Send something up, beside the stream: same origin, same credentials, its own exchange.
 
-        Returns the answer whatever its status. Raises :class:`ConfigError` for another origin, and the error
-        of the exchange; it may take ``timeouts.connect + timeouts.response`` at most. Never repeated by itself.
+        Returns the answer whatever its status. Raises :class:`ConfigError` for another origin, and
+        the error of the exchange; it may take ``timeouts.connect + timeouts.response`` at most.
+        Never repeated by itself.
         """
         self._start()
         reply = self._begin_post(path_or_url, method, headers, content, json)
@@ -918,7 +952,10 @@ class AsyncConnectionDriver(ConnectionDriver):
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
-        """Return when the connection is closed and nothing of it is left: no task, no socket, no timer."""
+        """Return when the connection is closed and nothing of it is left.
+
+        No task, no socket, no timer.
+        """
         while self._machine.state is not _CLOSED or not self._released():
             await self._wait(None)
 

@@ -1,4 +1,4 @@
-"""Every error this library raises or reports, and the one place where foreign exceptions become ours.
+"""Every error of this library, and the one place where foreign exceptions become ours.
 
 The tree::
 
@@ -27,8 +27,8 @@ The tree::
      +-- LocalProtocolError       the caller did something out of order
      +-- ConfigError              the caller asked for something impossible
 
-No error ever holds or shows a credential: urls are redacted (no userinfo, no query values), headers are
-not kept, and a foreign exception is shown by its type and its redacted text.
+No error ever holds or shows a credential: urls are redacted (no userinfo, no query values), headers
+are not kept, and a foreign exception is shown by its type and its redacted text.
 
 All of them pickle and unpickle. A cause which may not survive that becomes its redacted text.
 """
@@ -197,7 +197,10 @@ def _rebuild(cls: type[SSEError], args: tuple[Any, ...], state: dict[str, Any]) 
 
 
 def _picklable(cause: BaseException | str | None) -> BaseException | str | None:
-    """Keep a cause that surely survives pickling; others become text (the core cannot try it out)."""
+    """Keep a cause that surely survives pickling.
+
+    Others become text (the core cannot try it out).
+    """
     if cause is None or isinstance(cause, str | SSEError):
         return cause
     simple = all(type(arg) in (str, int, float, bytes, bool, type(None)) for arg in cause.args)
@@ -339,7 +342,10 @@ class BufferOverflow(SSEError):
 
 
 class ReconnectExhausted(SSEError):
-    """As many retries as ``reconnection.max_attempts`` allows have failed; ``cause`` is the last failure."""
+    """As many retries as ``reconnection.max_attempts`` allows have failed.
+
+    ``cause`` is the last failure.
+    """
 
     retryable = False
 
@@ -389,7 +395,8 @@ def from_transport(error: BaseException, *, opening: bool, where: str = "") -> S
     message. Judged by shape, since the core may not import ``ssl``: only a failed verification
     carries a ``verify_code``, and it is the one that trying again cannot mend.
 
-    >>> from_transport(ConnectionRefusedError(111, "Connection refused"), opening=True, where="a:80")
+    >>> refused = ConnectionRefusedError(111, "Connection refused")
+    >>> from_transport(refused, opening=True, where="a:80")
     ConnectError('could not connect to a:80: Connection refused')
     """
     if isinstance(error, SSEError):

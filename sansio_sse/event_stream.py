@@ -115,20 +115,31 @@ _LARGE: Final = 1024 * 1024
 
 
 class _Shape(NamedTuple):
-    """How the events of a stream begin: their header lines, and the name of the first data line."""
+    """How the events of a stream look: header lines, perhaps an ID, one data line."""
 
-    prefix: str
-    separator: str  # a blank line and the prefix
+    prefix: str  # up to the data; if the events have IDs, up to the ID
     event: str
+    separator: str  # a blank line and the prefix
+    middle: str  # from the end of the ID up to the data; empty if the events have no IDs
+    line_end: str
 
 
 @lru_cache(maxsize=256)  # ten thousand parsers of similar streams share their shapes
-def _shape(event_line: str, event: str, line_end: str) -> _Shape:
-    prefix = f"{event_line}{line_end}data: " if event_line else "data: "
-    return _Shape(prefix, line_end * 2 + prefix, event)
+def _shape(line_end: str, event: str, before: str, ids: bool, after: str) -> _Shape:
+    """Make the shape of events with the lines ``before``, perhaps an ID, ``after``, data."""
+    prefix = before + line_end if before else ""
+    middle = ""
+    if ids:
+        prefix += "id: "
+        middle = line_end + (after + line_end if after else "") + "data: "
+    else:
+        prefix += "data: "
+    return _Shape(prefix, event, line_end * 2 + prefix, middle, line_end)
 
 
-_PLAIN: Final = _shape("", "message", "\n")
+_PLAIN: Final = _shape("\n", "message", "", False, "")
+_MANY: Final = 2 * 1024
+_SHORT: Final = 500
 
 
 def _decode(data: bytes | bytearray) -> str:
@@ -141,6 +152,10 @@ def _decode(data: bytes | bytearray) -> str:
 
 def _unify_line_ends(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _is_one_line(text: str) -> bool:
+    return "\n" not in text and "\r" not in text
 
 
 def _unify(text: str) -> str:
@@ -256,12 +271,14 @@ class EventStreamParser:
             text = data[:-2].decode()
         except UnicodeDecodeError:
             text = _decode(data[:-2])
-        prefix, _, event = self._shape
-        if text.startswith(prefix):
+        prefix, event, _, middle, _ = self._shape
+        if not middle and text.startswith(prefix):
             rest = text[len(prefix) :]
             if "\n" not in rest:
                 return [_new(ServerSentEvent, (event, rest, self.last_event_id, None, False))]
-        return self._parse(text)
+        result: list[ParsedItem] = []
+        self._parse(text, result)
+        return result
 
     # Between the bytes and the blocks.
 
@@ -292,7 +309,7 @@ class EventStreamParser:
             return self._feed_more(_unify_line_ends(data))
         # To replace line ends costs as much as all the rest of parsing. Whole blocks do without.
         result = list(self._advance(_unify_line_ends(data[:start]))) if start else []
-        result += self._parse(_decode(data[start:end]))
+        self._parse(_decode(data[start:end]), result)
         if len(data) > end + 4:
             result += self._advance(_unify_line_ends(data[end + 4 :]))
         return result
@@ -318,7 +335,8 @@ class EventStreamParser:
         end = data.rfind(b"\n\n")
         if end < 0:
             return self._hold(data[1:] if data[0] == 10 else data)
-        result = self._parse(_decode(data[:end]))
+        result: list[ParsedItem] = []
+        self._parse(_decode(data[:end]), result)
         if len(data) > end + 2:
             result += self._hold(data[end + 2 :])
         return result
@@ -366,21 +384,67 @@ class EventStreamParser:
 
     # Blocks. Here everything is text, complete, and all line ends are LF.
 
-    def _parse(self, text: str) -> list[ParsedItem]:
+    def _parse(self, text: str, result: list[ParsedItem]) -> None:
         """Parse blocks: text at whose end a block ends, without the last two line ends."""
-        result: list[ParsedItem] = []
-        prefix, separator, event = self._shape
-        start = len(prefix)
-        # One search for a separator beats a split into lines only where lines are short.
-        if not text.startswith(prefix) or text.find("\n", start, start + 400) < 0 and len(text) > start + 400:
+        prefix, _, _, middle, _ = self._shape
+        if not text.startswith(prefix):
             self._parse_lines(text, result)
-            return result
-        parts = text[start:].split(separator)
-        if self._is_plain("".join(parts)):
-            values = zip(repeat(event), parts, repeat(self.last_event_id), repeat(None), repeat(False))
-            return list(map(_new, repeat(ServerSentEvent), values))
-        # The hottest lines of the library: each part starts where the data of a block of the shape does.
+        elif not middle and len(text) > _MANY and "\n" in text[len(prefix) : _SHORT]:
+            self._split(text, result)
+        else:
+            self._walk(text, result)
+
+    def _walk(self, text: str, result: list[ParsedItem]) -> None:
+        """Parse events of the known shape one by one: fastest where they are long or few."""
+        prefix, event, _, middle, line_end = self._shape
+        blank = line_end * 2
+        size = len(text)
+        start = 0
+        new_id = self.last_event_id
+        has_id = middle != ""
+        if has_id and (self._ids or "\0" in text):
+            self._parse_lines(text, result)
+            return
+        while text.startswith(prefix, start):
+            data_start = start + len(prefix)
+            if middle:
+                id_end = text.find(middle, data_start)
+                if id_end < 0:
+                    break
+                own_id = text[data_start:id_end]
+                if "\n" in own_id or "\r" in own_id:
+                    break
+                data_start = id_end + len(middle)
+            # The search for one character is the fastest there is.
+            end = text.find(line_end[0], data_start)
+            if end < 0:
+                end = size
+            elif not text.startswith(blank, end):
+                break
+            data = text[data_start:end]
+            if line_end != "\n" and "\n" in data:
+                break
+            if middle:
+                new_id = own_id
+            result.append(_new(ServerSentEvent, (event, data, new_id, None, has_id)))
+            start = end + len(blank)
+            if start > size:
+                break
+        if has_id and start:
+            self._take_id(new_id)
+        if start < size:
+            self._parse_lines(text[start:] if start else text, result)
+
+    def _split(self, text: str, result: list[ParsedItem]) -> None:
+        """Parse events of the known shape all at once: fastest where they are many and short."""
+        shape = self._shape
+        prefix, event, separator, _, _ = shape
+        parts = text[len(prefix) :].split(separator)
         last_id = self.last_event_id
+        if _is_one_line("".join(parts)):
+            values = zip(repeat(event), parts, repeat(last_id), repeat(None), repeat(False))
+            result += map(_new, repeat(ServerSentEvent), values)
+            return
         crlf = "\r" in text
         for part in parts:
             if "\n" not in part and not (crlf and "\r" in part):
@@ -395,48 +459,47 @@ class EventStreamParser:
             # Other fields, or behind this event blocks of other shapes.
             self._parse_lines(prefix + part, result)
             last_id = self.last_event_id
-        return result
-
-    def _is_plain(self, text: str) -> bool:
-        return "\n" not in text and "\r" not in text
+            if 2 * len(part) < len(text):
+                self._shape = shape
 
     def _parse_lines(self, text: str, result: list[ParsedItem]) -> None:
-        """Parse blocks line by line."""
+        """Parse blocks line by line, whatever they are; learn the shape of the last event."""
         line_end = "\n"
-        lines = text.split("\n")
         if "\r" in text:
-            lines = text.split("\r\n")
             line_end = "\r\n"
-            if not self._is_plain("".join(lines)):
+            lines = text.split("\r\n")
+            if not _is_one_line("".join(lines)):
                 lines = _unify(text).split("\n")
+        else:
+            lines = text.split("\n")
         lines.append("")
-        event = "message"
+        last_id = self.last_event_id
+        event = event_value = event_before = "message"
+        event_line = ""
+        last = event, False
         data: str | None = None
         rows: list[str] = []
-        new_id = None
-        retry = None
-        event_line = ""
-        event_value = "message"
-        last_id = self.last_event_id
+        new_id: str | None = None
+        retry: int | None = None
         for line in lines:
             if line[:6] == "data: ":
                 if data is None:
                     data = line[6:]
                 else:
                     rows.append(line[6:])
-            elif not line:
+            elif not line:  # the end of a block
                 if new_id is not None:
-                    if new_id != last_id:
-                        last_id = new_id
-                        if self._ids:
-                            result.append(LastEventIdChanged(new_id))
+                    if new_id != last_id and self._ids:
+                        result.append(LastEventIdChanged(new_id))
+                    last_id = new_id
+                    self.gave_id = True
                 if data is not None:
                     if rows:
                         data = "\n".join([data, *rows])
                         rows = []
-                    result.append(_new(ServerSentEvent, (event, data, last_id, retry, new_id is not None)))
-                if new_id is not None:
-                    self.gave_id = True
+                    has_id = new_id is not None
+                    last = event, has_id
+                    result.append(_new(ServerSentEvent, (event, data, last_id, retry, has_id)))
                 event = "message"
                 data = new_id = retry = None
             elif line == event_line:
@@ -447,12 +510,12 @@ class EventStreamParser:
             elif line[:4] == "id: ":
                 if "\0" not in line:
                     new_id = line[4:]
+                    event_before = event
             elif line[0] == ":":
                 self._take_comment(line[1:], result)
             else:
                 name, _, value = line.partition(":")
-                if value.startswith(" "):
-                    value = value[1:]
+                value = value.removeprefix(" ")
                 if name == "data":
                     if data is None:
                         data = value
@@ -464,22 +527,26 @@ class EventStreamParser:
                     if "\0" not in value:
                         new_id = value
                 elif name == "retry":
-                    valid = self._take_retry(value)
-                    if valid is not None:
-                        retry = valid
-        if last_id != self.last_event_id:
-            self._take_id(last_id)
-        self._shape = _shape(event_line, event_value, line_end)
+                    retry = self._take_retry(value, retry)
+        self._take_id(last_id)
+        event, has_id = last
+        if event != event_value:
+            event_line = ""
+        if has_id and event_before != event:
+            self._shape = _shape(line_end, event, "", True, event_line)
+        else:
+            self._shape = _shape(line_end, event, event_line, has_id, "")
 
     def _take_comment(self, text: str, result: list[ParsedItem]) -> None:
         self.comment_count += 1
         if self._comments:
             result.append(Comment(text.removeprefix(" ")))
 
-    def _take_retry(self, value: str) -> int | None:
+    def _take_retry(self, value: str, otherwise: int | None = None) -> int | None:
         valid = _reconnection_time(value)
-        if valid is not None:
-            self.retry = valid
+        if valid is None:
+            return otherwise
+        self.retry = valid
         return valid
 
     def _take_id(self, new_id: str) -> None:

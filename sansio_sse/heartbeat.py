@@ -1,9 +1,9 @@
 """When to ping, what counts as life, and when a stream is called dead.
 
-A ping is a short exchange on a connection of its own. It can prove that the *server* is alive, which is
-what a silent stream leaves open; it cannot prove that *this stream* is. So an answered ping takes
-back earlier misses, but never moves the idle deadline, and a half-open stream whose server answers
-every ping still dies of silence.
+A ping is a short exchange on a connection of its own. It can prove that the *server* is alive,
+which is what a silent stream leaves open; it cannot prove that *this stream* is. So an answered
+ping takes back earlier misses, but never moves the idle deadline, and a half-open stream whose
+server answers every ping still dies of silence.
 """
 
 from .config import HeartbeatConfig
@@ -29,7 +29,9 @@ class Heartbeat:
         """Return when the next ping is due: an interval after the last sign of life or ping."""
         return max(last_life, self.last_sent) + config.interval
 
-    def sent(self, ping: int, config: HeartbeatConfig, now: float, counters: HeartbeatCounters) -> None:
+    def sent(
+        self, ping: int, config: HeartbeatConfig, now: float, counters: HeartbeatCounters
+    ) -> None:
         """Note that a ping is on its way."""
         self.ping = ping
         self.last_sent = now
@@ -55,7 +57,7 @@ class Heartbeat:
 
 
 def ping_request(stream: Request, endpoint: str) -> Request:
-    """Return the request of a ping: GET, with the stream's own credentials if it is the same origin.
+    """Return the request of a ping: GET, with the stream's own credentials at its own origin.
 
     >>> stream = Request("POST", "https://a.example/chat?x=1", (("Authorization", "t"),), b"{}")
     >>> ping = ping_request(stream, "/ping")
@@ -66,7 +68,10 @@ def ping_request(stream: Request, endpoint: str) -> Request:
 
 
 def side_request(stream: Request, method: str, url: str, content: bytes | None = None) -> Request:
-    """Return a request beside ``stream``: its headers, less those that speak of the stream itself."""
+    """Return a request beside ``stream``.
+
+    Its headers, less those that speak of the stream itself.
+    """
     url = join_url(stream.url, url)
     headers = tuple(
         (name, value)

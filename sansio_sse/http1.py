@@ -223,15 +223,14 @@ class Http1Exchange:
                 chunked = True  # h11 refuses all other codings
             elif name == b"connection":
                 options.update(option.strip(b" \t").lower() for option in value.split(b","))
-        keep_alive = b"close" not in options
+        # A peer that gives two framings is obeyed as h11 obeys it, but not trusted further (6.1).
+        keep_alive = b"close" not in options and not (chunked and lengths)
         if event.http_version < b"1.1":
-            # Old proxies know neither: what they say about framing is what somebody else said.
+            # HTTP/1.0 keeps nothing alive unless it says so, and knows no chunks (6.1).
             keep_alive = keep_alive and b"keep-alive" in options and not chunked
         if event.status_code in (204, 304) or (request is not None and request.method == "HEAD"):
             self.body = SizedBody(0)
         elif chunked:
-            # A length beside it is ignored, but a peer that gives both is not trusted further.
-            keep_alive = keep_alive and not lengths
             self.body = ChunkedBody()
         elif lengths:
             self.body = SizedBody(int(lengths[0]))
@@ -260,14 +259,14 @@ class Http1Exchange:
 
 def _value(name: str, value: str) -> bytes:
     """Encode a header's value, or say what is wrong with it without showing it."""
+    if name.lower() in _OURS:
+        raise ConfigError(f"header {name!r} belongs to the framing and cannot be given")
     try:
         encoded = value.strip(" \t").encode()
     except UnicodeEncodeError:
         raise ConfigError(f"header {name!r}: the value has a lone surrogate") from None
     if _CONTROL.search(encoded):
         raise ConfigError(f"header {name!r}: the value has a control character")
-    if name.lower() in _OURS:
-        raise ConfigError(f"header {name!r} is set by the framing and cannot be given")
     return encoded
 
 

@@ -4,7 +4,8 @@ Counting happens per read, never per event: on the hot path it is four additions
 connections never need (heartbeats, errors, durations) exist only once something happened, so that
 ten thousand quiet streams do not carry them.
 
-Times are the machine's own monotonic seconds; drivers turn them into wall-clock times in ``info()``.
+Times are the machine's own monotonic seconds; drivers turn them into wall-clock times in
+``info()``.
 """
 
 from bisect import bisect_left
@@ -19,7 +20,10 @@ DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 
 @dataclass(frozen=True, slots=True)
 class DurationSummary:
-    """Durations in seconds; ``buckets[i]`` counts those at most ``DURATION_BUCKETS[i]``, not cumulated."""
+    """Durations in seconds.
+
+    ``buckets[i]`` counts those at most ``DURATION_BUCKETS[i]``, not cumulated.
+    """
 
     count: int = 0
     sum: float = 0.0
@@ -36,7 +40,8 @@ _NO_DURATIONS = DurationSummary()
 class ConnectionMetrics:
     """A snapshot of one connection's counters; every number only ever grows, except ``uptime``.
 
-    >>> ConnectionMetrics(connect_attempts=1, connect_successes=1, reconnect_attempts=1).connect_success_rate
+    >>> metrics = ConnectionMetrics(connect_attempts=2, connect_successes=1)
+    >>> metrics.connect_success_rate
     50.0
     """
 
@@ -61,7 +66,7 @@ class ConnectionMetrics:
     comments_received: int = 0
     events_dropped: int = 0
     """Events that were received but never handed out: overflow, or unread at ``close()``."""
-    errors: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = field(default_factory=dict[str, int])
     """Errors by category."""
     connect_durations: DurationSummary = _NO_DURATIONS
     """Seconds from an attempt's begin to its acceptance."""

@@ -27,7 +27,7 @@ def backoff(
 
     >>> policy = ReconnectionPolicy(initial_delay=1, max_delay=30, jitter_factor=0.5)
     >>> [backoff(policy, n, 0, lambda: 0.0) for n in range(6)]
-    [1.0, 2.0, 4.0, 8.0, 16.0, 30]
+    [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
     >>> backoff(policy, 0, 10, lambda: 0.5)
     12.5
     """

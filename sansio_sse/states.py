@@ -20,8 +20,8 @@ a response is accepted. That is also why no transition leads from RECONNECTING t
 also comes over an open socket.
 
 ``ERROR`` and ``CLOSED`` both end the reconnecting, but one invites a human and the other does not.
-ERROR holds a reason, and ``connect()`` may try again once the reason is mended. ``CLOSED`` is final:
-the caller closed the connection, or the server said "stop" with a 204. Nothing leaves it, so
+ERROR holds a reason, and ``connect()`` may try again once the reason is mended. ``CLOSED`` is
+final: the caller closed the connection, or the server said "stop" with a 204. Nothing leaves it, so
 whoever waits for anything else can be woken with certainty.
 
 The table below is the only place where a transition is allowed. The machine refuses any other,

@@ -1,12 +1,13 @@
 """The wire machine: a connection machine at the level of bytes.
 
-It turns what the connection machine asks for (connect, ping, post) into HTTP/1.1 exchanges over transports,
-and what happens on transports into news for it. It has no timers and no opinions: every wait and every
-decision is the connection machine's.
+It turns what the connection machine asks for (connect, ping, post) into HTTP/1.1 exchanges over
+transports, and what happens on transports into news for it. It has no timers and no opinions: every
+wait and every decision is the connection machine's.
 
-One transport carries one exchange at a time, and both have the same number: a transport is opened for each
-exchange. Whatever concerns a number nobody knows any more is ignored, with one exception: a transport that opens
-after it was given up is answered with :class:`~sansio_sse.actions.CloseTransport`, or it would leak.
+One transport carries one exchange at a time, and both have the same number: a transport is opened
+for each exchange. Whatever concerns a number nobody knows any more is ignored, with one exception:
+a transport that opens after it was given up is answered with
+:class:`~sansio_sse.actions.CloseTransport`, or it would leak.
 """
 
 from collections.abc import Iterable, Sequence
@@ -56,10 +57,10 @@ class _Side:
 
 
 class WireMachine:
-    """One event stream's whole life over transports of bytes; see the module's text.
+    r"""One event stream's whole life over transports of bytes; see the module's text.
 
-    Look, commands and ticks are those of :class:`~sansio_sse.connection.ConnectionMachine`, which is at
-    :attr:`connection`; the news is about transports.
+    Look, commands and ticks are those of :class:`~sansio_sse.connection.ConnectionMachine`, which
+    is at :attr:`connection`; the news is about transports.
 
     >>> machine = WireMachine(ConnectionMachine(Request("GET", "http://example.com/events")))
     >>> changed, opening = machine.connect(now=0.0)
@@ -68,10 +69,10 @@ class WireMachine:
     >>> [send] = machine.transport_opened(1, now=0.1)
     >>> send.data.splitlines()[0]
     b'GET /events HTTP/1.1'
-    >>> machine.bytes_sent(1, now=0.2)
+    >>> list(machine.bytes_sent(1, now=0.2))
     []
-    >>> head = b"HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\n\\r\\n"
-    >>> changed, event = machine.bytes_received(1, head + b"data: hello\\n\\n", now=0.3)
+    >>> head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    >>> changed, event = machine.bytes_received(1, head + b"data: hello\n\n", now=0.3)
     >>> changed.new, event.data
     (<ConnectionState.CONNECTED: 'connected'>, 'hello')
     """
@@ -194,7 +195,9 @@ class WireMachine:
             opened = self._opened
             self._forget_stream()
             if opened:
-                lost: Sequence[ConnectionAction] = self.connection.connection_lost(transport, error, now)
+                lost: Sequence[ConnectionAction] = self.connection.connection_lost(
+                    transport, error, now
+                )
             else:
                 lost = self.connection.connect_failed(transport, error, now)
             return self._carry_out(lost, now, gone=transport)
@@ -222,7 +225,10 @@ class WireMachine:
         return actions
 
     def end_received(self, transport: int, now: float) -> Sequence[WireAction]:
-        """The peer ended its side: EOF, which may be a good end or a bad one, but is no failure of the transport."""
+        """The peer ended its side.
+
+        EOF, which may be a good end or a bad one, but is no failure of the transport.
+        """
         if transport == self._stream and self._opened:
             body = self._body
             if body is not None:
@@ -340,12 +346,10 @@ class WireMachine:
 
     # --- From exchanges to transports ----------------------------------------------------------
 
-    def _carry_out(
-        self, actions: Iterable[Any], now: float, gone: int = 0
-    ) -> Sequence[WireAction]:
-        """Turn what the connection machine asks for into work on transports; the rest passes through.
+    def _carry_out(self, actions: Iterable[Any], now: float, gone: int = 0) -> Sequence[WireAction]:
+        """Turn what the connection machine asks for into work on transports.
 
-        ``gone`` is a transport that has failed by itself: it needs no closing.
+        The rest passes through. ``gone`` is a transport that failed by itself: it needs no closing.
         """
         if not actions:
             return NO_ACTIONS

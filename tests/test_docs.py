@@ -36,6 +36,21 @@ def run(page: Document) -> int:
     return len(examples)
 
 
+def run_docstrings(module: ModuleType) -> None:
+    """Run the examples in the docstrings of a module, and stop at the first that is wrong.
+
+    Going on, which is what doctest does by default, would go on after a timeout as well.
+    """
+    try:
+        doctest.testmod(module, optionflags=FLAGS, raise_on_error=True)
+    except doctest.DocTestFailure as failure:
+        example = failure.example
+        difference = doctest.OutputChecker().output_difference(example, failure.got, FLAGS)
+        pytest.fail(f"{failure.test.name}: {example.source}{difference}", pytrace=False)
+    except doctest.UnexpectedException as failure:
+        raise failure.exc_info[1] from None
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_the_snippets_of_a_page_run(path: Path) -> None:
     run(SYBIL.parse(path))
@@ -43,9 +58,7 @@ def test_the_snippets_of_a_page_run(path: Path) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_docstrings_run(name: str) -> None:
-    module = importlib.import_module(name)
-    failed, _ = doctest.testmod(module, optionflags=FLAGS, report=True)
-    assert failed == 0
+    run_docstrings(importlib.import_module(name))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +87,13 @@ def test_a_page_is_one_program(tmp_path: Path) -> None:
     assert run(SYBIL.parse(path)) == 2
 
 
-def test_an_example_that_is_wrong_is_found() -> None:
-    planted = ModuleType("planted", ">>> 1 + 1\n3\n")
-    assert doctest.testmod(planted, verbose=False).failed == 1
+@pytest.mark.parametrize(
+    ("docstring", "message"),
+    [
+        (">>> 1 + 1\n3\n", "Expected"),
+        (">>> int('x')\n3\n", "invalid literal"),
+    ],
+)
+def test_an_example_that_is_wrong_is_found(docstring: str, message: str) -> None:
+    with pytest.raises((pytest.fail.Exception, ValueError), match=message):
+        run_docstrings(ModuleType("planted", docstring))

@@ -31,8 +31,8 @@ __all__ = ["Connection", "connect"]
 class Connection(AsyncConnectionDriver):
     """One event stream that survives; made by :func:`connect`.
 
-    An async context manager, and an async iterator of events. Every method that is not a coroutine may be
-    called from any thread, callback or signal handler.
+    An async context manager, and an async iterator of events. Every method that is not a coroutine
+    may be called from any thread, callback or signal handler.
     """
 
     __slots__ = (
@@ -64,13 +64,16 @@ class Connection(AsyncConnectionDriver):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[bool]] | None = None
-        # Most connections have one transport at a time: a dict is made for those that ping and post.
+        # Most connections have one transport at a time; only those that ping or post get a dict.
         self._link: tuple[int, Link | asyncio.Future[Any]] | None = None
         self._links: dict[int, Link | asyncio.Future[Any]] | None = None
         self._unreleased = 0
 
     async def open(self) -> Self:
-        """Enter without a block: begin, and (unless ``wait=False``) return when the stream is accepted."""
+        """Enter without a block.
+
+        Begin, and (unless ``wait=False``) return when the stream is accepted.
+        """
         self._start()
         self._connect_now()
         if self._wait_entered:
@@ -151,7 +154,7 @@ class Connection(AsyncConnectionDriver):
         link = Link(self, transport, shared_view(self._loop))
         self._put_link(transport, link)
         self._unreleased += 1
-        # The core bounds the handshake; asyncio insists on a limit of its own, so it gets a later one.
+        # The core bounds the handshake; asyncio insists on a limit too, so it gets a later one.
         handshake = self._machine.config.timeouts.connect + 1
         opening = open_link(
             link, origin, uds=self._uds, context=self._ssl_context, handshake=handshake
@@ -273,27 +276,33 @@ def connect(
     ``wait=False`` at once. Leaving it closes the connection.
 
     :param url: http or https; joined to ``config.base_url``. Userinfo becomes Basic auth.
-    :param method, headers, content, json: the request; ``json`` is encoded and given its content type.
+    :param method, headers, content, json: the request; ``json`` is encoded and given its content
+        type.
     :param last_event_id: the cursor to begin with.
-    :param config: timeouts, reconnection, heartbeat, limits, buffer; see :class:`~sansio_sse.ConnectionConfig`.
-    :param ssl_context: for https; by default one that verifies, and honours SSL_CERT_FILE and SSL_CERT_DIR.
-    :param until: what ends a finite stream: a predicate on events, or a string equal to an event's data or type.
+    :param config: timeouts, reconnection, heartbeat, limits, buffer; see
+        :class:`~sansio_sse.ConnectionConfig`.
+    :param ssl_context: for https; by default one that verifies, and honours SSL_CERT_FILE and
+        SSL_CERT_DIR.
+    :param until: what ends a finite stream: a predicate on events, or a string equal to an event's
+        data or type.
     :param decide: ``decide(response, attempt)`` may overrule what a response means.
-    :param prepare_request: ``prepare_request(request, attempt)`` runs before each attempt and returns the request,
-        perhaps changed (a fresh token); it may be async.
+    :param prepare_request: ``prepare_request(request, attempt)`` runs before each attempt and
+        returns the request, perhaps changed (a fresh token); it may be async.
     :param include: ``"connected"``, ``"comments"``, ``"ids"`` join the events, each in its place.
     :param on_event: called with each event in place of iteration.
-    :param on_change, on_error: called with each state change, and with each error or exception of a callback.
+    :param on_change, on_error: called with each state change, and with each error or exception of a
+        callback.
     :param name: for people, in ``info()`` and ``repr()``.
     :param uds: connect to this Unix socket, whatever the url's host.
-    :param proxy: not offered here: proxies come with the HTTP-client backends. HTTPS_PROXY is not read.
+    :param proxy: not offered here: proxies come with the HTTP-client backends. HTTPS_PROXY is not
+        read.
     :param wait: whether entering waits for the stream to be accepted.
 
     Raises :class:`~sansio_sse.ConfigError` for what cannot be.
     """
     if proxy is not None:
         raise ConfigError(
-            "proxy: this driver has no proxies; use an HTTP client that has them, by sansio_sse_httpcore"
+            "proxy: this driver has no proxies; use sansio_sse_httpcore, whose HTTP client has"
         )
     return Connection(
         url,

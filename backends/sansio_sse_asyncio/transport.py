@@ -1,7 +1,7 @@
 """Transports of asyncio: opening one, and the protocol that passes its bytes on.
 
-Nothing here decides anything. Waiting is bounded by the core, which drops what takes too long; name resolution
-and the race of addresses are the one wait it cannot see into.
+Nothing here decides anything. Waiting is bounded by the core, which drops what takes too long; name
+resolution and the race of addresses are the one wait it cannot see into.
 """
 
 import asyncio
@@ -30,8 +30,9 @@ _contexts: dict[tuple[str | None, str | None], ssl.SSLContext] = {}
 class Link(asyncio.BufferedProtocol):
     """One transport of a connection.
 
-    All transports of a loop read into one buffer: a loop reads one of them at a time, and hands over before
-    it reads the next. That costs no memory per connection, and a third less time than ``data_received``.
+    All transports of a loop read into one buffer: a loop reads one of them at a time, and hands
+    over before it reads the next. That costs no memory per connection, and a third less time than
+    ``data_received``.
     """
 
     __slots__ = ("_blocked", "_connection", "_dropped", "_number", "_view", "opening", "transport")
@@ -46,36 +47,43 @@ class Link(asyncio.BufferedProtocol):
         self.transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Open, TLS included."""
         self.transport = transport
         if self._dropped:
             self.transport.abort()
             return
-        # Zero: "written" means handed to the system, or the write timeout would watch our own buffer fill.
+        # Zero: "written" means handed to the system, else the write timeout watches our own buffer.
         self.transport.set_write_buffer_limits(0)
         self._connection._take(WireMachine.transport_opened, self._number)
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Bytes came."""
         if not self._dropped:
             data = bytes(self._view[:nbytes])
             self._connection._take(WireMachine.bytes_received, self._number, data)
 
     def eof_received(self) -> None:
+        """The peer ended its side."""
         if not self._dropped:
             self._connection._take(WireMachine.end_received, self._number)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Gone, by our doing or not."""
         if not self._dropped:
             error = exc or ConnectionResetError("the transport was closed")
             self._connection._take(WireMachine.transport_failed, self._number, error)
         self._connection._link_released(self._number, self)
 
     def pause_writing(self) -> None:
+        """Not all of it has left."""
         self._blocked = True
 
     def resume_writing(self) -> None:
+        """Now it has."""
         self._blocked = False
         if not self._dropped:
             self._connection._take(WireMachine.bytes_sent, self._number)
@@ -114,7 +122,10 @@ def shared_view(loop: asyncio.AbstractEventLoop) -> memoryview:
 
 
 def default_context() -> ssl.SSLContext:
-    """Return a verifying context; OpenSSL honours SSL_CERT_FILE and SSL_CERT_DIR, so one per setting of these."""
+    """Return a verifying context.
+
+    OpenSSL honours SSL_CERT_FILE and SSL_CERT_DIR, so one per setting of these.
+    """
     key = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     context = _contexts.get(key)
     if context is None:
@@ -155,7 +166,10 @@ async def open_link(
 
 
 async def resolve(host: str, port: int) -> list[Address]:
-    """Resolve a name in a daemon thread: the loop's executor would hold up the end of the program."""
+    """Resolve a name in a daemon thread.
+
+    The loop's executor would hold up the end of the program.
+    """
     try:
         return _addresses(host, port, socket.AI_NUMERICHOST)
     except socket.gaierror:
@@ -202,7 +216,7 @@ def _addresses(host: str, port: int, flags: int) -> list[Address]:
 
 
 async def _race(addresses: list[Address]) -> socket.socket:
-    """Try each address some time after the one before, or at once when that failed; the first wins (RFC 8305 5).
+    """Try each address some time after the one before, or at once when that failed (RFC 8305 5).
 
     Not the loop's own race, which uvloop does not have.
     """
