@@ -1,6 +1,11 @@
 """How Sphinx builds the documentation."""
 
 from importlib.metadata import version as version_of
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.nodes import make_refnode
 
 project = "sansio-sse"
 author = "The sansio-sse developers"
@@ -18,5 +23,40 @@ autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # else what stands under "Attributes:" is described twice
 
+# A reference that leads nowhere is an error, except for what other projects document (their
+# inventories are on the net, which a build must not need) and for what is private here.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(asyncio|collections|enum|json|ssl|typing|pytest|concurrent|types)\..*"),
+    ("py:.*", r"(.*\.)?(T|_\w+|AttemptInProgress|Accepted|Redirected|Refused|HeartbeatCounters)"),
+]
+
 html_theme = "furo"
 html_title = f"sansio-sse {release}"
+
+
+def keep_first_line(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Keep napoleon from reading what stands before a colon as the type of an attribute."""
+    if what in ("attribute", "data", "property"):
+        lines.insert(0, "")
+
+
+def find_short_name(app: Sphinx, env: Any, node: Any, text: nodes.Element) -> nodes.Node | None:
+    """Resolve ``ConfigError`` or ``sansio_sse.ConfigError`` to where it is described."""
+    if node.get("refdomain") != "py":
+        return None
+    wanted = str(node["reftarget"]).removeprefix("sansio_sse.")
+    objects = env.domains["py"].objects
+    found = [entry for name, entry in objects.items() if name.endswith(f".{wanted}")]
+    if len(found) != 1:
+        return None
+    entry = found[0]
+    source = node.get("refdoc", env.docname)
+    return make_refnode(app.builder, source, entry.docname, entry.node_id, text)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", keep_first_line, priority=400)  # napoleon has 500
+    app.connect("missing-reference", find_short_name)

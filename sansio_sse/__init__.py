@@ -30,8 +30,6 @@ from .attempt import Accept, Attempt, Decide, Fail, Retry, Stop, Verdict
 from .config import ConnectionConfig, HeartbeatConfig, Limits, ReconnectionPolicy, Timeouts
 from .connection import ConnectionMachine, Include, Until
 from .driver import (
-    AsyncConnectionDriver,
-    AsyncWatch,
     ConnectionDriver,
     ConnectionInfo,
     PostResponse,
@@ -70,6 +68,7 @@ from .errors import (
     is_streaming_error,
 )
 from .event_stream import Comment, EventStreamParser, LastEventIdChanged, ServerSentEvent
+from .faces import AsyncConnectionDriver, AsyncWatch, SyncConnectionDriver, SyncWatch
 from .http import HeadersInput, Origin, Request, Response
 from .metrics import ConnectionMetrics, DurationSummary
 from .states import TRANSITIONS, ConnectionState
@@ -151,6 +150,8 @@ __all__ = [
     "StateChanged",
     "Stop",
     "StreamTruncated",
+    "SyncConnectionDriver",
+    "SyncWatch",
     "TLSError",
     "Timeouts",
     "Timer",

@@ -9,6 +9,7 @@ must not know where the bytes come from: HTTP/1.1 here and HTTP clients elsewher
 """
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -129,7 +130,7 @@ class _Engine(Protocol):
     def copy(self) -> "_Engine": ...
 
 
-class _Inflater:
+class _Inflater(ABC):
     """Undoes one coding."""
 
     __slots__ = ("_begun", "_engine", "_held", "_over", "error", "produced")
@@ -177,9 +178,9 @@ class _Inflater:
                 self._fail()
         return b"".join(output)
 
+    @abstractmethod
     def _open(self, head: bytes) -> _Engine | None:
         """Make the engine for what begins with ``head`` (two bytes, or one), or None."""
-        raise NotImplementedError
 
     def _fail(self) -> None:
         """Say what is wrong: it is another thing altogether, or it was damaged."""

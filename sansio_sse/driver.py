@@ -14,10 +14,10 @@ here once:
 * **the end**: who is woken with what;
 * **commands from elsewhere**: from another thread, task or signal handler.
 
-A driver's ``Connection`` subclasses :class:`ConnectionDriver` (or :class:`AsyncConnectionDriver`)
+A driver's ``Connection`` subclasses this by way of a *face* (:mod:`sansio_sse.faces`: async or not)
 and writes the *verbs*, about ten small methods, none of which decides anything:
 
-=========================== =====================================================================
+============================ =====================================================================
 ``_now()``                   monotonic seconds
 ``_wall_clock()``            seconds since 1970, for people
 ``_random()``                a number in [0, 1)
@@ -30,15 +30,16 @@ and writes the *verbs*, about ten small methods, none of which decides anything:
 ``_reading(transport, on)``  read, or do not
 ``_prepare(request, n)``     only for an async ``prepare_request``
 ``_unhandled(error)``        a callback raised and nobody takes errors
-=========================== =====================================================================
+``_released()``              whether nothing is left of this connection outside of it
+============================ =====================================================================
 """
 
 import itertools
 import json as json_module
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, assert_never
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never
 
 from .actions import (
     CloseTransport,
@@ -65,8 +66,6 @@ from .states import ConnectionState
 from .wire import WireMachine
 
 __all__ = [
-    "AsyncConnectionDriver",
-    "AsyncWatch",
     "ConnectionDriver",
     "ConnectionInfo",
     "PostResponse",
@@ -97,6 +96,8 @@ _ERROR = ConnectionState.ERROR
 
 _EVENT_TYPES = (ServerSentEvent, Connected, Comment, LastEventIdChanged)
 _WATCHED = 1000  # changes or errors held for a watcher that does not look
+
+Waiting: TypeAlias = Generator[float | None, None, T]
 
 PrepareRequestHook = Callable[[Request, int], Any]
 """``prepare_request(request, attempt)``: returns a Request, or an awaitable of one where the driver
@@ -743,6 +744,61 @@ class ConnectionDriver:
         assert answer.response is not None
         return PostResponse(answer.response.status, answer.response.headers, answer.content)
 
+    # --- Waiting -------------------------------------------------------------------------------
+    #
+    # Everything a caller can wait for, once for all drivers: a generator yields whenever it has to
+    # wait, with the time to wait until (None: for ever), and returns what was waited for. A face
+    # (async or not) does the waiting.
+
+    def _entering(self) -> Waiting[None]:
+        while not self._poll_entry():
+            yield None
+
+    def _receiving(self, timeout: float | None) -> Waiting[Event]:
+        self._begin_reading()
+        try:
+            until = None if timeout is None else self._now() + timeout
+            while (event := self._poll()) is None:
+                yield until
+            return event
+        finally:
+            self._reading_now = False
+
+    def _waiting_for(self, wanted: ConnectionState, timeout: float | None) -> Waiting[None]:
+        until = None if timeout is None else self._now() + timeout
+        watcher = self._watch_states()
+        try:
+            while not self._poll_state(watcher, ConnectionState(wanted)):
+                yield until
+        finally:
+            self._unwatch(watcher)
+
+    def _posting(
+        self,
+        url: str,
+        method: str,
+        headers: HeadersInput,
+        content: bytes | str | None,
+        json: Any,
+    ) -> Waiting[PostResponse]:
+        reply = self._begin_post(url, method, headers, content, json)
+        try:
+            while (response := self._end_post(reply)) is None:
+                yield None
+            return response
+        finally:
+            if reply.answer is None:
+                self._take(WireMachine.abandon_post, reply)
+
+    def _watching(self, watcher: Watcher[T]) -> Waiting[T]:
+        while (item := self._poll_watcher(watcher)) is None:
+            yield None
+        return item
+
+    def _closing_down(self) -> Waiting[None]:
+        while self._machine.state is not _CLOSED or not self._released():
+            yield None
+
     # --- Verbs: what a driver writes -----------------------------------------------------------
 
     def _now(self) -> float:
@@ -787,6 +843,9 @@ class ConnectionDriver:
     def _unhandled(self, error: BaseException) -> None:
         raise NotImplementedError
 
+    def _released(self) -> bool:
+        raise NotImplementedError
+
 
 def _restart(wire: WireMachine, last_event_id: str | None, now: float) -> Sequence[Any]:
     return wire.restart(now, last_event_id)
@@ -809,161 +868,3 @@ def _post(wire: WireMachine, reply: _Reply, url: str, made: Request, now: float)
 
 def _count_events(events: Iterable[Event]) -> int:
     return sum(type(event) is ServerSentEvent for event in events)
-
-
-# --- The face of an async connection -----------------------------------------------------------
-
-
-class AsyncWatch(Generic[T]):
-    """An async iterator over state changes or errors, independent of all others; ends on CLOSED.
-
-    It holds at most 1000 items for whoever does not look; the oldest are dropped and counted.
-    """
-
-    __slots__ = ("_connection", "_watcher")
-
-    def __init__(self, connection: "AsyncConnectionDriver", watcher: Watcher[T]) -> None:
-        self._connection = connection
-        self._watcher = watcher
-
-    @property
-    def dropped(self) -> int:
-        """How many items were dropped because nobody looked."""
-        return self._watcher.dropped
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> T:
-        try:
-            while (item := self._connection._poll_watcher(self._watcher)) is None:
-                await self._connection._wait(None)
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
-        return item
-
-    def __del__(self) -> None:
-        # An iterator which somebody broke out of must not collect for ever.
-        self._connection._unwatch(self._watcher)
-
-
-class AsyncConnectionDriver(ConnectionDriver):
-    """What asyncio and trio share: the coroutines of a ``Connection``, over two more verbs.
-
-    ========================= ====================================================================
-    ``_wait(until)``          return at the next ``_wake()``; raise TimeoutError at ``until``
-    ``_start()``              get ready on the running loop
-    ``_released()``           whether nothing is left of this connection outside of it
-    ========================= ====================================================================
-    """
-
-    __slots__ = ()
-
-    async def connect(self) -> None:
-        """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
-
-        Retries by policy until then. Raises the ERROR state's error, :class:`LocalProtocolError` in
-        any other state, and :class:`ConnectionClosed` if it is closed or disconnected meanwhile.
-        """
-        self._start()
-        self._connect_now()
-        await self._wait_entry()
-
-    async def _wait_entry(self) -> None:
-        while not self._poll_entry():
-            await self._wait(None)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        try:
-            # The common case first: what is buffered costs no waiting and no bookkeeping.
-            event = None if self._reading_now else self._poll()
-            return await self.receive() if event is None else event
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
-
-    async def receive(self, timeout: float | None = None) -> Event:
-        """Return the next event; cancelled or timed out, it loses nothing.
-
-        Raises TimeoutError after ``timeout`` seconds, :class:`ConnectionClosed` when there will be
-        no more events, the error of ERROR, and :class:`LocalProtocolError` if somebody else is
-        reading.
-        """
-        self._begin_reading()
-        try:
-            until = None if timeout is None else self._now() + timeout
-            while (event := self._poll()) is None:
-                await self._wait(until)
-            return event
-        finally:
-            self._reading_now = False
-
-    def state_changes(self) -> AsyncWatch[StateChanged]:
-        """Return an iterator over state changes, the first with old == new: the present state."""
-        return AsyncWatch(self, self._watch_states())
-
-    def errors(self) -> AsyncWatch[SSEError]:
-        """Return an iterator over every error from now on, whatever follows from it."""
-        return AsyncWatch(self, self._watch(Watcher(SSEError)))
-
-    async def wait_for(self, state: ConnectionState, timeout: float | None = None) -> None:
-        """Return when ``state`` is reached, however briefly, or is the present one.
-
-        Raises TimeoutError, and what ended the stream when ``state`` can no longer come by itself.
-        """
-        until = None if timeout is None else self._now() + timeout
-        watcher = self._watch_states()
-        try:
-            while not self._poll_state(watcher, ConnectionState(state)):
-                await self._wait(until)
-        finally:
-            self._unwatch(watcher)
-
-    async def post(
-        self,
-        path_or_url: str,
-        *,
-        method: str = "POST",
-        headers: HeadersInput = None,
-        content: bytes | str | None = None,
-        json: Any = None,
-    ) -> PostResponse:
-        """Send something up, beside the stream: same origin, same credentials, its own exchange.
-
-        Returns the answer whatever its status. Raises :class:`ConfigError` for another origin, and
-        the error of the exchange; it may take ``timeouts.connect + timeouts.response`` at most.
-        Never repeated by itself.
-        """
-        self._start()
-        reply = self._begin_post(path_or_url, method, headers, content, json)
-        try:
-            while (response := self._end_post(reply)) is None:
-                await self._wait(None)
-            return response
-        finally:
-            if reply.answer is None:
-                self._take(WireMachine.abandon_post, reply)
-
-    async def aclose(self) -> None:
-        """Close, and wait until everything is released."""
-        self.close()
-        await self.wait_closed()
-
-    async def wait_closed(self) -> None:
-        """Return when the connection is closed and nothing of it is left.
-
-        No task, no socket, no timer.
-        """
-        while self._machine.state is not _CLOSED or not self._released():
-            await self._wait(None)
-
-    def _start(self) -> None:
-        raise NotImplementedError
-
-    async def _wait(self, until: float | None) -> None:
-        raise NotImplementedError
-
-    def _released(self) -> bool:
-        raise NotImplementedError

@@ -118,28 +118,30 @@ class _Shape(NamedTuple):
     """How the events of a stream look: header lines, perhaps an ID, one data line."""
 
     prefix: str  # up to the data; if the events have IDs, up to the ID
+    blank: str  # the end of a line, and a blank line
     event: str
-    separator: str  # a blank line and the prefix
     middle: str  # from the end of the ID up to the data; empty if the events have no IDs
-    line_end: str
 
 
 @lru_cache(maxsize=256)  # ten thousand parsers of similar streams share their shapes
 def _shape(line_end: str, event: str, before: str, ids: bool, after: str) -> _Shape:
     """Make the shape of events with the lines ``before``, perhaps an ID, ``after``, data."""
     prefix = before + line_end if before else ""
-    middle = ""
-    if ids:
-        prefix += "id: "
-        middle = line_end + (after + line_end if after else "") + "data: "
-    else:
-        prefix += "data: "
-    return _Shape(prefix, event, line_end * 2 + prefix, middle, line_end)
+    blank = line_end * 2
+    if not ids:
+        return _Shape(prefix + "data: ", blank, event, "")
+    return _Shape(
+        prefix + "id: ", blank, event, line_end + (after + line_end if after else "") + "data: "
+    )
 
 
 _PLAIN: Final = _shape("\n", "message", "", False, "")
-_MANY: Final = 2 * 1024
-_SHORT: Final = 500
+
+# Up to this size, a read is taken for a single event first, and looked at again if that was wrong.
+_SMALL: Final = 4 * 1024
+
+# Events longer than this are found one at a time.
+_LONG: Final = 500
 
 
 def _decode(data: bytes | bytearray) -> str:
@@ -198,6 +200,7 @@ class EventStreamParser:
         "_comments",
         "_held",
         "_ids",
+        "_last",
         "_line",
         "_limit",
         "_quick",
@@ -244,11 +247,12 @@ class EventStreamParser:
         self._limit = max_event_size
         # What is left of the limit beside the last event ID, and how much of that needs no closer look.
         self._room = max_event_size
-        self._quick = min(max_event_size, _LARGE)
+        self._quick = min(max_event_size, _SMALL)
         # The incomplete block; immutable as long as it is short. Where its incomplete line begins.
         self._held: bytes | bytearray = b""
         self._line = 0
         self._shape = _PLAIN
+        self._last = ("message", False)
         # Set at the very start (a BOM may come), after a CR (an LF may come), and after an error.
         self._special: bytes | None = b""
 
@@ -259,38 +263,45 @@ class EventStreamParser:
         chunk that completes nothing gives a shared empty one. After :attr:`error` is set the result is
         always empty.
         """
+        # One event per read is what a stream in good health looks like, so an event of the known shape
+        # is made right here. removeprefix and removesuffix are twice as fast as startswith and endswith
+        # (which parse an argument tuple), the slices included.
+        if not self._held and self._special is None and len(data) <= self._quick:
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                return self._feed_any(data)
+            shape = self._shape
+            block = text.removesuffix(shape[1])
+            rest = block.removeprefix(shape[0])
+            if (
+                "\n" not in rest
+                and "\r" not in rest
+                and rest != block
+                and block != text
+                and not shape[3]
+            ):
+                return [_new(ServerSentEvent, (shape[2], rest, self.last_event_id, None, False))]
+        return self._feed_any(data)
+
+    # Between the bytes and the blocks.
+
+    def _feed_any(self, data: bytes) -> Sequence[ParsedItem]:
+        """Take bytes, whatever they are."""
         if self._special is not None:
             data = self._begin(data)
         if 13 in data:  # eight times faster than b"\r" in data
             return self._feed_cr(data)
-        if self._held or len(data) > self._quick or not data.endswith(b"\n\n"):
-            return self._feed_more(data)
-        # Whole blocks. One event per read is what a stream in good health looks like, so an event of
-        # the known shape is made right here: the calls saved are a third of its cost.
-        try:
-            text = data[:-2].decode()
-        except UnicodeDecodeError:
-            text = _decode(data[:-2])
-        prefix, event, _, middle, _ = self._shape
-        if not middle and text.startswith(prefix):
-            rest = text[len(prefix) :]
-            if "\n" not in rest:
-                return [_new(ServerSentEvent, (event, rest, self.last_event_id, None, False))]
-        result: list[ParsedItem] = []
-        self._parse(text, result)
-        return result
-
-    # Between the bytes and the blocks.
+        return self._feed_lf(data)
 
     def _begin(self, data: bytes) -> bytes:
         """Skip a BOM at the start and an LF after a CR; swallow everything after an error."""
         start = self._special
-        if self.error is not None or not data:
+        if start is None or self.error is not None or not data:
             return b""
         if start == b"\r":
             self._special = None
             return data[1:] if data[0] == 10 else data
-        assert start is not None
         data = start + data
         if len(data) < 3 and _BOM.startswith(data):
             self._special = data
@@ -305,18 +316,23 @@ class EventStreamParser:
         held = self._held
         end = data.rfind(b"\r\n\r\n")
         start = data.find(b"\r\n\r\n") + 4 if held else 0
-        if end < start or len(held) + len(data) > self._quick:
-            return self._feed_more(_unify_line_ends(data))
+        if end < start or len(held) + len(data) > min(self._room, _LARGE):
+            return self._feed_lf(_unify_line_ends(data))
         # To replace line ends costs as much as all the rest of parsing. Whole blocks do without.
+        shape = self._shape
         result = list(self._advance(_unify_line_ends(data[:start]))) if start else []
-        self._parse(_decode(data[start:end]), result)
+        if start < end:
+            self._shape = shape  # not the one with LF, which the lines before may have given
+            self._parse(_decode(data[start:end]), result)
+            shape = self._shape
         if len(data) > end + 4:
             result += self._advance(_unify_line_ends(data[end + 4 :]))
+        self._shape = shape
         return result
 
-    def _feed_more(self, data: bytes) -> Sequence[ParsedItem]:
+    def _feed_lf(self, data: bytes) -> Sequence[ParsedItem]:
         """Take bytes whose line ends are LF."""
-        if len(data) + len(self._held) > self._quick:
+        if len(data) + len(self._held) > min(self._room, _LARGE):
             return self._feed_large(data)
         return self._advance(data)
 
@@ -386,60 +402,57 @@ class EventStreamParser:
 
     def _parse(self, text: str, result: list[ParsedItem]) -> None:
         """Parse blocks: text at whose end a block ends, without the last two line ends."""
-        prefix, _, _, middle, _ = self._shape
+        prefix, blank, _, middle = self._shape
         if not text.startswith(prefix):
             self._parse_lines(text, result)
-        elif not middle and len(text) > _MANY and "\n" in text[len(prefix) : _SHORT]:
-            self._split(text, result)
-        else:
+        elif middle or blank not in text[: len(prefix) + _LONG]:
             self._walk(text, result)
+        else:
+            self._split(text, result)
 
     def _walk(self, text: str, result: list[ParsedItem]) -> None:
-        """Parse events of the known shape one by one: fastest where they are long or few."""
-        prefix, event, _, middle, line_end = self._shape
-        blank = line_end * 2
-        size = len(text)
-        start = 0
-        new_id = self.last_event_id
-        has_id = middle != ""
+        """Parse events of the known shape one by one: fastest where they are long or have IDs."""
+        prefix, blank, event, middle = self._shape
+        has_id = bool(middle)
         if has_id and (self._ids or "\0" in text):
             self._parse_lines(text, result)
             return
-        while text.startswith(prefix, start):
-            data_start = start + len(prefix)
-            if middle:
-                id_end = text.find(middle, data_start)
-                if id_end < 0:
-                    break
+        # To look for one character is by far the fastest search there is.
+        find = text.find
+        line_end = blank[0]
+        to_data = len(prefix)
+        to_next = len(blank)
+        last_id = self.last_event_id
+        start = 0
+        while text[start : (data_start := start + to_data)] == prefix:
+            if has_id:
+                id_end = find(line_end, data_start)
                 own_id = text[data_start:id_end]
-                if "\n" in own_id or "\r" in own_id:
-                    break
                 data_start = id_end + len(middle)
-            # The search for one character is the fastest there is.
-            end = text.find(line_end[0], data_start)
+                if text[id_end:data_start] != middle or "\n" in own_id:
+                    break
+            end = find(line_end, data_start)
             if end < 0:
-                end = size
-            elif not text.startswith(blank, end):
+                end = len(text)
+            elif text[end : end + to_next] != blank:
                 break
             data = text[data_start:end]
-            if line_end != "\n" and "\n" in data:
+            if "\n" in data:
                 break
-            if middle:
-                new_id = own_id
-            result.append(_new(ServerSentEvent, (event, data, new_id, None, has_id)))
-            start = end + len(blank)
-            if start > size:
-                break
+            if has_id:
+                last_id = own_id
+            result.append(_new(ServerSentEvent, (event, data, last_id, None, has_id)))
+            start = end + to_next
         if has_id and start:
-            self._take_id(new_id)
-        if start < size:
-            self._parse_lines(text[start:] if start else text, result)
+            self._take_id(last_id)
+        if start < len(text):
+            self._parse_lines(text[start:], result)
 
     def _split(self, text: str, result: list[ParsedItem]) -> None:
         """Parse events of the known shape all at once: fastest where they are many and short."""
         shape = self._shape
-        prefix, event, separator, _, _ = shape
-        parts = text[len(prefix) :].split(separator)
+        prefix, blank, event, _ = shape
+        parts = text[len(prefix) :].split(blank + prefix)
         last_id = self.last_event_id
         if _is_one_line("".join(parts)):
             values = zip(repeat(event), parts, repeat(last_id), repeat(None), repeat(False))
@@ -530,12 +543,15 @@ class EventStreamParser:
                     retry = self._take_retry(value, retry)
         self._take_id(last_id)
         event, has_id = last
-        if event != event_value:
-            event_line = ""
-        if has_id and event_before != event:
-            self._shape = _shape(line_end, event, "", True, event_line)
-        else:
-            self._shape = _shape(line_end, event, event_line, has_id, "")
+        if event == "message" != event_value:
+            event_line, event_value = "", event
+        # Only the second time: streams that alternate have no shape.
+        if last == self._last and event == event_value:
+            if has_id and event_before != event:
+                self._shape = _shape(line_end, event, "", True, event_line)
+            else:
+                self._shape = _shape(line_end, event, event_line, has_id, "")
+        self._last = last
 
     def _take_comment(self, text: str, result: list[ParsedItem]) -> None:
         self.comment_count += 1
@@ -553,7 +569,7 @@ class EventStreamParser:
         self.last_event_id = new_id
         # A character counts as a byte: replaced bytes must not count more than those received.
         self._room = self._limit - len(new_id)
-        self._quick = min(self._room, _LARGE)
+        self._quick = min(self._room, _SMALL)
 
     # Large reads, large events, and the limit.
 

@@ -373,6 +373,16 @@ def test_after_an_error_nothing_more_comes(reader: BodyReader, data: bytes) -> N
     assert not reader.leftover
 
 
+def test_what_comes_after_the_end_of_the_transport_is_leftover() -> None:
+    body = CloseDelimitedBody()
+    body.end()
+    assert body.feed(b"") == b""
+    assert not body.leftover
+    assert body.feed(b"x") == b""
+    assert body.leftover
+    assert body.complete
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -465,7 +475,7 @@ def test_endless_lines_take_no_memory(begin: bytes, filler: bytes) -> None:
     tracemalloc.start()
     try:
         for _ in range(256):  # 16 MiB
-            assert body.feed(piece) == b""
+            body.feed(piece)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -5,7 +5,6 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Collection
-from types import TracebackType
 from typing import Any, Self
 
 from sansio_sse import (
@@ -44,7 +43,6 @@ class Connection(AsyncConnectionDriver):
         "_timer",
         "_uds",
         "_unreleased",
-        "_wait_entered",
         "_waiters",
     )
 
@@ -54,13 +52,11 @@ class Connection(AsyncConnectionDriver):
         *,
         ssl_context: ssl.SSLContext | None = None,
         uds: str | None = None,
-        wait: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(url, **options)
         self._ssl_context = ssl_context
         self._uds = uds
-        self._wait_entered = wait
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[bool]] | None = None
@@ -70,31 +66,16 @@ class Connection(AsyncConnectionDriver):
         self._unreleased = 0
 
     async def open(self) -> Self:
-        """Enter without a block.
-
-        Begin, and (unless ``wait=False``) return when the stream is accepted.
-        """
-        self._start()
-        self._connect_now()
-        if self._wait_entered:
-            try:
-                await self._wait_entry()
-            except BaseException:
-                self.close()
-                await self.wait_closed()
-                raise
+        """Enter without a block: begin, and (unless ``wait=False``) return when accepted."""
+        try:
+            await self._enter()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aenter__(self) -> Self:
         return await self.open()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     # --- Verbs ---------------------------------------------------------------------------------
 

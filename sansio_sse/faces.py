@@ -1,0 +1,337 @@
+"""The two faces of a ``Connection``: coroutines for asyncio and trio, plain calls elsewhere.
+
+What is waited for is written once, in :class:`~sansio_sse.driver.ConnectionDriver`, as generators
+that yield whenever they have to wait. A face runs them over its driver's ``_wait(until)``; that is
+all it does. The two have the same methods with the same meaning; only ``aclose`` is async alone.
+"""
+
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from .actions import Event, StateChanged
+from .driver import ConnectionDriver, PostResponse, Waiting, Watcher
+from .errors import ConnectionClosed, SSEError
+from .http import HeadersInput
+from .states import ConnectionState
+
+__all__ = ["AsyncConnectionDriver", "AsyncWatch", "SyncConnectionDriver", "SyncWatch"]
+
+T = TypeVar("T")
+
+
+class _Watch(Generic[T]):
+    __slots__ = ("_connection", "_watcher")
+
+    def __init__(self, connection: Any, watcher: Watcher[T]) -> None:
+        self._connection = connection
+        self._watcher = watcher
+
+    @property
+    def dropped(self) -> int:
+        """How many items were dropped because nobody looked."""
+        return self._watcher.dropped
+
+    def __del__(self) -> None:
+        # An iterator which somebody broke out of must not collect for ever.
+        self._connection._unwatch(self._watcher)
+
+
+class AsyncWatch(_Watch[T]):
+    """An async iterator over state changes or errors, independent of all others; ends on CLOSED.
+
+    It holds at most 1000 items for whoever does not look; the oldest are dropped and counted.
+    """
+
+    __slots__ = ()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            item: T = await self._connection._run(self._connection._watching(self._watcher))
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+        return item
+
+
+class SyncWatch(_Watch[T]):
+    """An iterator over state changes or errors, independent of all others; ends on CLOSED.
+
+    It holds at most 1000 items for whoever does not look; the oldest are dropped and counted.
+    """
+
+    __slots__ = ()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        try:
+            item: T = self._connection._run(self._connection._watching(self._watcher))
+        except ConnectionClosed:
+            raise StopIteration from None
+        return item
+
+
+class AsyncConnectionDriver(ConnectionDriver):
+    """The coroutines of a ``Connection``, over two more verbs.
+
+    ========================= ====================================================================
+    ``_wait(until)``          return at the next ``_wake()``; raise TimeoutError at ``until``
+    ``_start()``              get ready on the running loop
+    ========================= ====================================================================
+    """
+
+    __slots__ = ("_wait_entered",)
+
+    def __init__(self, url: str, *, wait: bool = True, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._wait_entered = wait
+
+    async def connect(self) -> None:
+        """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
+
+        Retries by policy until then. Raises the ERROR state's error, :class:`LocalProtocolError` in
+        any other state, and :class:`ConnectionClosed` if it is closed or disconnected meanwhile.
+        """
+        self._start()
+        self._connect_now()
+        await self._run(self._entering())
+
+    async def _enter(self) -> None:
+        """Begin, and (unless ``wait=False``) return when accepted."""
+        self._start()
+        self._connect_now()
+        if self._wait_entered:
+            await self._run(self._entering())
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            # The common case first: what is buffered costs no waiting and no bookkeeping.
+            event = None if self._reading_now else self._poll()
+            return await self.receive() if event is None else event
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+
+    async def receive(self, timeout: float | None = None) -> Event:
+        """Return the next event; cancelled or timed out, it loses nothing.
+
+        Raises TimeoutError after ``timeout`` seconds, :class:`ConnectionClosed` when there will be
+        no more events, the error of ERROR, and :class:`LocalProtocolError` if somebody else is
+        reading.
+        """
+        return await self._run(self._receiving(timeout))
+
+    def state_changes(self) -> AsyncWatch[StateChanged]:
+        """Return an iterator over state changes, the first with old == new: the present state."""
+        return AsyncWatch(self, self._watch_states())
+
+    def errors(self) -> AsyncWatch[SSEError]:
+        """Return an iterator over every error from now on, whatever follows from it."""
+        return AsyncWatch(self, self._watch(Watcher(SSEError)))
+
+    async def wait_for(self, state: ConnectionState, timeout: float | None = None) -> None:
+        """Return when ``state`` is reached, however briefly, or is the present one.
+
+        Raises TimeoutError, and what ended the stream when ``state`` can no longer come by itself.
+        """
+        await self._run(self._waiting_for(state, timeout))
+
+    async def post(
+        self,
+        path_or_url: str,
+        *,
+        method: str = "POST",
+        headers: HeadersInput = None,
+        content: bytes | str | None = None,
+        json: Any = None,
+    ) -> PostResponse:
+        """Send something up, beside the stream: same origin, same credentials, its own exchange.
+
+        Returns the answer whatever its status. Raises :class:`ConfigError` for another origin, and
+        the error of the exchange; it may take ``timeouts.connect + timeouts.response`` at most.
+        Never repeated by itself.
+        """
+        self._start()
+        return await self._run(self._posting(path_or_url, method, headers, content, json))
+
+    async def aclose(self) -> None:
+        """Close, and wait until everything is released."""
+        self.close()
+        await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Return when the connection is closed and no task, socket or timer of it is left."""
+        await self._run(self._closing_down())
+
+    async def _run(self, waiting: Waiting[T]) -> T:
+        try:
+            while True:
+                await self._wait(next(waiting))
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            waiting.close()
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    async def _wait(self, until: float | None) -> None:
+        raise NotImplementedError
+
+
+class SyncConnectionDriver(ConnectionDriver):
+    """The plain calls of a ``Connection``, over three more verbs.
+
+    ========================= ====================================================================
+    ``_turn(seconds)``        wait that long at most (None: for ever) for news and take it
+    ``_start()``              get ready
+    ``_inside()``             a context for the one thread that turns the crank
+    ========================= ====================================================================
+
+    Whoever is in a blocking call turns the crank; if nobody is, nothing happens: no pings, no
+    timeouts, no reconnects.
+    """
+
+    __slots__ = ("_wait_entered",)
+
+    def __init__(self, url: str, *, wait: bool = True, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._wait_entered = wait
+
+    def connect(self) -> None:
+        """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
+
+        Retries by policy until then. Raises the ERROR state's error, :class:`LocalProtocolError` in
+        any other state, and :class:`ConnectionClosed` if it is closed or disconnected meanwhile.
+        """
+        self._begin()
+        self._run(self._entering())
+
+    def _begin(self) -> None:
+        self._start()
+        with self._inside():
+            self._connect_now()
+
+    def open(self) -> Self:
+        """Enter without a block: begin, and (unless ``wait=False``) return when accepted."""
+        try:
+            self._begin()
+            if self._wait_entered:
+                self._run(self._entering())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        self.wait_closed()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        try:
+            return self.receive()
+        except ConnectionClosed:
+            raise StopIteration from None
+
+    def receive(self, timeout: float | None = None) -> Event:
+        """Return the next event; timed out, it loses nothing.
+
+        Raises TimeoutError after ``timeout`` seconds, :class:`ConnectionClosed` when there will be
+        no more events, the error of ERROR, and :class:`LocalProtocolError` if somebody else is
+        reading.
+        """
+        return self._run(self._receiving(timeout))
+
+    def state_changes(self) -> SyncWatch[StateChanged]:
+        """Return an iterator over state changes, the first with old == new: the present state."""
+        return SyncWatch(self, self._watch_states())
+
+    def errors(self) -> SyncWatch[SSEError]:
+        """Return an iterator over every error from now on, whatever follows from it."""
+        return SyncWatch(self, self._watch(Watcher(SSEError)))
+
+    def wait_for(self, state: ConnectionState, timeout: float | None = None) -> None:
+        """Return when ``state`` is reached, however briefly, or is the present one.
+
+        Raises TimeoutError, and what ended the stream when ``state`` can no longer come by itself.
+        """
+        self._run(self._waiting_for(state, timeout))
+
+    def post(
+        self,
+        path_or_url: str,
+        *,
+        method: str = "POST",
+        headers: HeadersInput = None,
+        content: bytes | str | None = None,
+        json: Any = None,
+    ) -> PostResponse:
+        """Send something up, beside the stream: same origin, same credentials, its own exchange.
+
+        Returns the answer whatever its status. Raises :class:`ConfigError` for another origin, and
+        the error of the exchange; it may take ``timeouts.connect + timeouts.response`` at most.
+        Never repeated by itself.
+        """
+        self._start()
+        return self._run(self._posting(path_or_url, method, headers, content, json))
+
+    def wait_closed(self) -> None:
+        """Return when the connection is closed and no task, socket or timer of it is left."""
+        self._run(self._closing_down())
+
+    def _run(self, waiting: Waiting[T]) -> T:
+        with self._inside():
+            try:
+                while True:
+                    self._wait(next(waiting))
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            finally:
+                waiting.close()
+
+    def _wait(self, until: float | None) -> None:
+        """Turn the crank once; raise TimeoutError if nothing came before ``until``."""
+        times = [at for at in (until, self._armed) if at is not None]
+        seconds = max(0.0, min(times) - self._now()) if times else None
+        # Bytes before the tick: what has arrived while the reader was busy is life.
+        came = self._turn(seconds)
+        now = self._now()
+        if self._armed is not None and now >= self._armed:
+            self._deadline_reached()
+        elif not came and until is not None and now >= until:
+            raise TimeoutError
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def _inside(self) -> Any:
+        raise NotImplementedError
+
+    def _turn(self, seconds: float | None) -> bool:
+        raise NotImplementedError
