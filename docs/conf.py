@@ -40,7 +40,7 @@ def keep_first_line(
 ) -> None:
     """Keep napoleon from reading what stands before a colon as the type of an attribute."""
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]  # an empty comment, which it may have for its first line
 
 
 def find_short_name(app: Sphinx, env: Any, node: Any, text: nodes.Element) -> nodes.Node | None:

@@ -6,8 +6,8 @@ and the body. Run it with the options of libFuzzer and its corpus::
 
     python fuzz/fuzz_http1_body.py -max_total_time=60 fuzz/corpus/http1_body
 
-``--planted`` plants a bug, which a run must find: underscores pass in chunk sizes, as they would if
-``int()`` alone read them.
+``--planted`` plants a bug, which a run must find: a bare LF passes in a chunk extension. No seed
+has one there.
 """
 
 import re
@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import atheris
+import h11
 
-with atheris.instrument_imports():
-    import h11
-
+# Coverage of h11 and of the rest would only distract, and cost half the runs.
+with atheris.instrument_imports(include=["sansio_sse.http1_body"]):
     from sansio_sse import http1_body
     from sansio_sse.http1_body import BodyReader, ChunkedBody, CloseDelimitedBody, SizedBody
 
@@ -100,7 +100,7 @@ def test_one_input(data: bytes) -> None:
 def plant() -> None:
     for name in ("_SIZE_LINE", "_SIZE_LINE_BEGUN"):
         pattern: bytes = getattr(http1_body, name).pattern
-        planted = pattern.replace(b"0-9A-Fa-f", b"0-9A-Fa-f_")
+        planted = pattern.replace(rb"[^\n]*", rb"[^\0]*")
         assert planted != pattern
         setattr(http1_body, name, re.compile(planted))
 
@@ -109,7 +109,8 @@ def main() -> None:
     if "--planted" in sys.argv:
         sys.argv.remove("--planted")
         plant()
-    atheris.Setup(sys.argv, test_one_input)
+    # Short inputs have all the bugs; the command line may say otherwise.
+    atheris.Setup([sys.argv[0], "-max_len=200", *sys.argv[1:]], test_one_input)
     atheris.Fuzz()
 
 

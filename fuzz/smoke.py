@@ -1,8 +1,8 @@
 """Run every fuzz target for a few seconds, starting from its committed corpus.
 
-A target is a file fuzz_X.py beside this one, and its corpus the folder corpora/X. What the fuzzer
-finds on the way goes to a folder that is thrown away, so that a corpus grows only on purpose; an input
-that breaks a target is printed by libFuzzer in base64.
+A target is a file fuzz_X.py beside this one, and its corpus the folder corpus/X. What the fuzzer
+finds on the way goes to a folder that is thrown away, so that a corpus grows only on purpose; an
+input that breaks a target is printed by libFuzzer in base64.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ SECONDS = 60  # for all targets together
 
 def run(target: Path, seconds: int) -> bool:
     """Whether ``target`` survived ``seconds`` of fuzzing."""
-    corpus = HERE / "corpora" / target.stem.removeprefix("fuzz_")
+    corpus = HERE / "corpus" / target.stem.removeprefix("fuzz_")
     print(f"=== {target.name}: {len(list(corpus.iterdir()))} seeds, {seconds} s", flush=True)
     with tempfile.TemporaryDirectory() as found:
         options = [f"-max_total_time={seconds}", "-timeout=20", f"-artifact_prefix={found}/"]

@@ -7,8 +7,9 @@ response is accepted, so that a connected stream does not carry it.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
+from math import inf
 from typing import TypeAlias
 
 from .config import ConnectionConfig
@@ -71,6 +72,11 @@ class Retry:
     delay: float | None = None
     reset_cursor: bool = False
 
+    def __post_init__(self) -> None:
+        delay = self.delay
+        if delay is not None and not (isinstance(delay, int | float) and 0 <= delay < inf):
+            raise ConfigError(f"Retry.delay must be a number of seconds or None, not {delay!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Fail:
@@ -110,6 +116,11 @@ class Refused:
     retry_after: float = 0.0
     verdict: Retry | None = None  # what `decide` said, if it said so
     decoder: ContentDecoder | None = None
+
+    @property
+    def keeps_body(self) -> bool:
+        """Whether the error has a place for the body: what would not be kept is not waited for."""
+        return isinstance(self.error, HTTPStatusError | ContentTypeError)
 
 
 Judgement: TypeAlias = Accepted | Redirected | Refused | Stop
@@ -158,7 +169,7 @@ def judge(
     """Say what a response head means for the attempt it answers."""
     if decide is not None:
         try:
-            verdict = decide(response, attempt.facts)
+            verdict = decide(response, replace(attempt.facts, endpoint=str(request.origin)))
         except Exception as raised:
             text = f"decide raised {describe(raised)}"
             return Refused(LocalProtocolError(text, cause=raised, response=response))
@@ -282,16 +293,25 @@ def follow(request: Request, status: int, location: str) -> Request:
 
 
 def may_replay(
-    request: Request, error: SSEError, config: ConnectionConfig, *, gave_id: bool, cursor: str
+    request: Request,
+    error: SSEError,
+    config: ConnectionConfig,
+    *,
+    acted: bool,
+    gave_id: bool,
+    cursor: str,
 ) -> bool:
     """Tell whether a request whose bytes were sent may be sent again after ``error``.
 
     425, 429 and 503 mean that the server declined to act. Otherwise a method that is not idempotent
-    may have had its effect, unless the stream gave ids: then the request says where to go on, not
-    what to do again.
+    may have had its effect, unless the stream gave an id: then the request says where to go on, not
+    what to do again. ``acted``: this is what a redirect made of a request that had its effect.
     """
-    if isinstance(error, HTTPStatusError) and error.status in (425, 429, 503):
+    if not acted:
+        if isinstance(error, HTTPStatusError) and error.status in (425, 429, 503):
+            return True
+        if is_idempotent(request):
+            return True
+    if config.replay == "always":
         return True
-    if is_idempotent(request) or gave_id or config.replay == "always":
-        return True
-    return config.replay == "with_id" and cursor != ""
+    return (gave_id or config.replay == "with_id") and cursor != ""

@@ -79,7 +79,7 @@ from .errors import (
 )
 from .event_stream import EventStreamParser, ServerSentEvent
 from .heartbeat import Heartbeat, ping_request, side_request
-from .http import Request, Response
+from .http import Request, Response, is_idempotent
 from .metrics import ConnectionMetrics, Counters, HeartbeatCounters
 from .reconnection import Reconnection
 from .states import TRANSITIONS, ConnectionState
@@ -145,6 +145,7 @@ class ConnectionMachine:
 
     __slots__ = (
         "_accepted_at",
+        "_acted",
         "_attempt",
         "_began",
         "_config",
@@ -238,6 +239,7 @@ class ConnectionMachine:
         self._request = self._original
         self._began = 0.0
         self._sent = False
+        self._acted = False  # an earlier hop may have had an effect that is not to be repeated
         self._phase: Timer | None = None
         self._phase_at = 0.0
 
@@ -307,7 +309,7 @@ class ConnectionMachine:
     @property
     def missed_heartbeats(self) -> int:
         """Pings in a row that went unanswered."""
-        return 0 if self._heartbeat is None else self._heartbeat.missed
+        return 0 if self._heartbeat is None else self._heartbeat.in_a_row(self._last_life)
 
     @property
     def paused(self) -> bool:
@@ -413,8 +415,11 @@ class ConnectionMachine:
         actions: Actions = []
         if self._paused_at is not None:
             if self._state is _CONNECTED:
-                # The time we did not read is not the server's silence.
-                self._last_life += now - max(self._paused_at, self._last_life)
+                # The time we did not read is not the server's silence, nor is it a sign of life.
+                unread = now - max(self._paused_at, self._last_life)
+                self._last_life += unread
+                if self._heartbeat is not None:
+                    self._heartbeat.last_sent += unread
                 actions.append(ResumeReading())
             self._paused_at = None
         return self._armed(actions)
@@ -535,6 +540,10 @@ class ConnectionMachine:
             case Redirected(request):
                 if trying.permanent:
                     self._remember_move(trying.start, response.status, request.url)
+                if request.method != self._request.method and not (
+                    is_idempotent(self._request) or (trying.permanent and self._moved)
+                ):
+                    self._acted = True  # the POST before this GET is done; a retry would repeat it
                 actions.append(Disconnect(self._stream))
                 self._number += 1
                 self._send_as(request, self._number, actions)
@@ -545,7 +554,7 @@ class ConnectionMachine:
                 trying.refused = refused
                 if self._phase is not Timer.RESPONSE:  # an answer before the request was written
                     self._wait(Timer.RESPONSE, now + self._config.timeouts.response)
-                if self._config.limits.error_body == 0:
+                if self._config.limits.error_body == 0 or not refused.keeps_body:
                     self._refuse(actions)
         return self._armed(actions)
 
@@ -573,9 +582,10 @@ class ConnectionMachine:
             data = self._decoder.feed(data)
         events: Sequence[Event] = parser.feed(data)
         if events:
-            metrics.events_received += len(events)
-            metrics.last_event = now
-            if not self._settled:
+            if self._settled:
+                metrics.events_received += len(events)
+                metrics.last_event = now
+            else:
                 events = self._examine(events)
         if parser.error is not None or self._parser is not parser or self._decoder is not None:
             return self._after_data(events)
@@ -584,7 +594,7 @@ class ConnectionMachine:
     def body_ended(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
         """The body of exchange ``attempt`` ended where HTTP says that it ends."""
         self._clock(now)
-        if attempt != self._stream:
+        if attempt != self._stream or not attempt:
             return NO_ACTIONS
         actions: Actions = []
         if self._parser is None:
@@ -630,7 +640,7 @@ class ConnectionMachine:
         """A ping was answered; 2xx is life, anything else a miss."""
         self._clock(now)
         beat = self._heartbeat
-        if beat is None or beat.ping != ping:
+        if beat is None or beat.ping != ping or not ping:
             return NO_ACTIONS
         actions: Actions = []
         if 200 <= response.status < 300:
@@ -645,7 +655,7 @@ class ConnectionMachine:
         """A ping came to nothing."""
         self._clock(now)
         beat = self._heartbeat
-        if beat is None or beat.ping != ping:
+        if beat is None or beat.ping != ping or not ping:
             return NO_ACTIONS
         actions: Actions = []
         self._missed(beat, actions)
@@ -676,14 +686,20 @@ class ConnectionMachine:
     def events_refused(self, last_id: str, now: float) -> Sequence[ConnectionAction]:
         """The reader's buffer refused events.
 
-        ``last_id`` is the cursor of the last that it took.
+        ``last_id`` is the cursor of the last that it took. The stream may have ended in the same
+        read: what was refused is lost to the reader nevertheless.
         """
         self._clock(now)
-        if self._state is not _CONNECTED:
+        if self._state is _CLOSED:
             return NO_ACTIONS
         actions: Actions = []
-        size = self._config.buffer_size
-        self._fail(BufferOverflow(f"the buffer of {size} events is full"), actions)
+        error = BufferOverflow(f"the buffer of {self._config.buffer_size} events is full")
+        if self._state in (_DISCONNECTED, _ERROR):
+            self._explain(error)
+            self.metrics.count_error(error.category)
+            actions.append(ErrorOccurred(error))
+        else:
+            self._fail(error, actions)
         self._cursor = last_id
         return self._armed(actions)
 
@@ -711,18 +727,18 @@ class ConnectionMachine:
         facts = Attempt(self.retries, status, error, str(self._original.origin))
         self._attempt = AttemptInProgress(facts)
         self._began = now
-        self._sent = False
+        self._sent = self._acted = False
         self._request = self._original
         if retrying:
             self.metrics.reconnect_attempts += 1
         else:
             self.metrics.connect_attempts += 1
         self._number += 1
+        self._stream = self._number
         request = _with_cursor(self._original, self._cursor)
         if self._prepare:
-            self._stream = self._number
             self._wait(Timer.PREPARE, now + self._config.timeouts.connect)
-            actions.append(PrepareRequest(request, self._number))
+            actions.append(PrepareRequest(request, self._stream))
         else:
             self._send(request, actions)
 
@@ -736,10 +752,9 @@ class ConnectionMachine:
                     request = follow(request, status, location)
             except SSEError as error:
                 # What was followed before can only be refused now if the request has changed.
-                self._stream = self._number
                 self._fail(error, actions)
                 return
-        self._send_as(request, self._number, actions)
+        self._send_as(request, self._stream, actions)
 
     def _remember_move(self, start: str, status: int, url: str) -> None:
         """Remember a permanent redirect as a hop to repeat, with its rules, at each attempt."""
@@ -826,9 +841,11 @@ class ConnectionMachine:
         looked at.
         """
         own = sum(type(event) is ServerSentEvent for event in events)
-        self.metrics.events_received -= len(events) - own
-        if own and self._reconnection is not None:
-            self._reconnection.progress()
+        if own:
+            self.metrics.events_received += own
+            self.metrics.last_event = self._now
+            if self._reconnection is not None:
+                self._reconnection.progress()
         if self._until is not None:
             return self._up_to_terminal(events, self._until)
         self._settled = own > 0 and self._include <= {"connected"}
@@ -874,7 +891,7 @@ class ConnectionMachine:
 
     def _lost(self, attempt: int, error: SSEError, now: float) -> Sequence[ConnectionAction]:
         self._clock(now)
-        if attempt != self._stream:
+        if attempt != self._stream or not attempt:
             return NO_ACTIONS
         actions: Actions = []
         trying = self._attempt
@@ -901,21 +918,12 @@ class ConnectionMachine:
 
         ``delay`` replaces the policy's; ``replay`` says that the caller wants it whatever was sent.
         """
-        accepted = self._attempt is None
-        error.with_context(
-            url=redact_url(self._request.url),
-            attempt=self.retries,
-            elapsed=self._now - self._began,
-            events_received=self.metrics.events_received,
-            request_sent=self._sent,
-            accepted=accepted,
-        )
-        if not accepted:
+        if not self._explain(error):
             self._count_outcome(success=False)
-        sent = self._sent
+        sent = self._sent or self._acted
         request = self._request
         self._abandon(actions)
-        response = error.response or (self._response if accepted else None)
+        response = error.response
         self._previous = (None if response is None else response.status, error)
         policy = self._config.reconnection
         if (
@@ -925,14 +933,19 @@ class ConnectionMachine:
                 replay
                 or not sent
                 or may_replay(
-                    request, error, self._config, gave_id=self._gave_id, cursor=self._cursor
+                    request,
+                    error,
+                    self._config,
+                    acted=self._acted,
+                    gave_id=self._gave_id,
+                    cursor=self._cursor,
                 )
             )
         ):
             memory = self._memory()
             scheduled = memory.next_delay(policy, retry_after, self._random, self._now)
             if scheduled is not None:
-                wait = scheduled if delay is None else max(0.0, delay)
+                wait = scheduled if delay is None else delay
                 self.metrics.count_error(error.category)
                 actions.append(ErrorOccurred(error))
                 if self._state is not _RECONNECTING:
@@ -948,6 +961,21 @@ class ConnectionMachine:
         actions.append(ErrorOccurred(error))
         self._error = error
         self._change(_ERROR, actions, error)
+
+    def _explain(self, error: SSEError) -> bool:
+        """Give an error its context; return whether the stream had been accepted."""
+        accepted = self._attempt is None
+        if accepted and error.response is None:
+            error.response = self._response
+        error.with_context(
+            url=redact_url(self._request.url),
+            attempt=self.retries,
+            elapsed=self._now - self._began,
+            events_received=self.metrics.events_received,
+            request_sent=self._sent or self._acted,
+            accepted=accepted,
+        )
+        return accepted
 
     def _exhausted(self, last: SSEError, memory: Reconnection) -> SSEError:
         what = "attempt" if memory.retries == 1 else "attempts"
@@ -1127,6 +1155,7 @@ class ConnectionMachine:
                 assert beat is not None
                 self._number += 1
                 config = self._config.heartbeat
+                beat.missed = beat.in_a_row(self._last_life)
                 beat.sent(self._number, config, self._now, self._beat_counters())
                 request = ping_request(self._request, config.ping_endpoint)
                 actions.append(SendPing(request, self._number))

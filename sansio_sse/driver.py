@@ -18,6 +18,7 @@ A driver's ``Connection`` subclasses this by way of a *face* (:mod:`sansio_sse.f
 and writes the *verbs*, about ten small methods, none of which decides anything:
 
 ============================ =====================================================================
+``_set_up()``                make the driver's own attributes
 ``_now()``                   monotonic seconds
 ``_wall_clock()``            seconds since 1970, for people
 ``_random()``                a number in [0, 1)
@@ -30,6 +31,7 @@ and writes the *verbs*, about ten small methods, none of which decides anything:
 ``_reading(transport, on)``  read, or do not
 ``_prepare(request, n)``     only for an async ``prepare_request``
 ``_unhandled(error)``        a callback raised and nobody takes errors
+``_ended()``                 (optional) CLOSED: let go of what serves all transports
 ``_released()``              whether nothing is left of this connection outside of it
 ============================ =====================================================================
 """
@@ -39,7 +41,7 @@ import json as json_module
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, assert_never
 
 from .actions import (
     CloseTransport,
@@ -89,12 +91,16 @@ WireNews: TypeAlias = (
     | ScheduleReconnect
 )
 
+_CONNECTING = ConnectionState.CONNECTING
 _CONNECTED = ConnectionState.CONNECTED
 _CLOSED = ConnectionState.CLOSED
 _DISCONNECTED = ConnectionState.DISCONNECTED
 _ERROR = ConnectionState.ERROR
 
 _EVENT_TYPES = (ServerSentEvent, Connected, Comment, LastEventIdChanged)
+# A loop's timer may be early by its resolution: uvloop counts in milliseconds.
+_EARLY = 0.002
+_NOT_CONNECTED = "not connected: use `async with`, open() or connect() first"
 _WATCHED = 1000  # changes or errors held for a watcher that does not look
 
 Waiting: TypeAlias = Generator[float | None, None, T]
@@ -181,7 +187,37 @@ class _Reply:
 
 
 class ConnectionDriver:
-    """The pure half of every driver's ``Connection``; the module's text says what a driver adds."""
+    """An event stream; ``with`` or ``async with`` (or ``open()``) begins it.
+
+    The block is entered when the stream is first accepted, retrying by policy until then; with
+    ``wait=False`` at once. Leaving it closes the connection. This is the pure half of every
+    driver's ``Connection``; the module's text says what a driver adds.
+
+    :param url: http or https; joined to ``config.base_url``. Userinfo becomes Basic auth.
+    :param method, headers, content, json: the request; ``json`` is encoded and given its content
+        type.
+    :param last_event_id: the cursor to begin with.
+    :param config: timeouts, reconnection, heartbeat, limits, buffer; see
+        :class:`~sansio_sse.config.ConnectionConfig`.
+    :param ssl_context: an ``ssl.SSLContext`` for https; by default one that verifies, and honours
+        SSL_CERT_FILE and SSL_CERT_DIR.
+    :param until: what ends a finite stream: a predicate on events, or a string equal to an event's
+        data or type.
+    :param decide: ``decide(response, attempt)`` may overrule what a response means.
+    :param prepare_request: ``prepare_request(request, attempt)`` runs before each attempt and
+        returns the request, perhaps changed (a fresh token); it may be async where the driver is.
+    :param include: ``"connected"``, ``"comments"``, ``"ids"`` join the events, each in its place.
+    :param on_event: called with the connection and each event, in place of iteration.
+    :param on_change, on_error: called with the connection and each state change, or each error and
+        each exception of a callback.
+    :param name: for people, in ``info()`` and ``repr()``.
+    :param uds: connect to this Unix socket, whatever the url's host.
+    :param proxy: not offered here: proxies come with the HTTP-client backends. HTTPS_PROXY is not
+        read.
+    :param wait: whether entering waits for the stream to be accepted.
+
+    Raises :class:`~sansio_sse.errors.ConfigError` for what cannot be.
+    """
 
     __slots__ = (
         "_armed",
@@ -189,7 +225,6 @@ class ConnectionDriver:
         "_busy",
         "_closing",
         "_delivered",
-        "_delivering",
         "_entered",
         "_id",
         "_inputs",
@@ -201,7 +236,10 @@ class ConnectionDriver:
         "_prepare_request",
         "_reading_now",
         "_size",
+        "_ssl_context",
         "_started",
+        "_uds",
+        "_wait_entered",
         "_watchers",
         "_wire",
         "name",
@@ -219,15 +257,23 @@ class ConnectionDriver:
         json: Any = None,
         last_event_id: str = "",
         config: ConnectionConfig | None = None,
+        ssl_context: Any = None,
         until: Until | None = None,
         decide: Decide | None = None,
         prepare_request: PrepareRequestHook | None = None,
         include: Collection[Include] = (),
-        on_event: Callable[[Any, Event], object] | None = None,
-        on_change: Callable[[Any, StateChanged], object] | None = None,
-        on_error: Callable[[Any, BaseException], object] | None = None,
+        on_event: Callable[[Self, Event], object] | None = None,
+        on_change: Callable[[Self, StateChanged], object] | None = None,
+        on_error: Callable[[Self, BaseException], object] | None = None,
         name: str | None = None,
+        uds: str | None = None,
+        proxy: str | None = None,
+        wait: bool = True,
     ) -> None:
+        if proxy is not None:
+            raise ConfigError(
+                "proxy: this driver has no proxies; use sansio_sse_httpcore, whose HTTP client has"
+            )
         config = config or ConnectionConfig()
         request = make_request(
             method,
@@ -250,9 +296,9 @@ class ConnectionDriver:
         )
         self._wire = WireMachine(self._machine)
         self._prepare_request = prepare_request
-        self._on_event = on_event
-        self._on_change = on_change
-        self._on_error = on_error
+        self._on_event: Callable[[Any, Event], object] | None = on_event
+        self._on_change: Callable[[Any, StateChanged], object] | None = on_change
+        self._on_error: Callable[[Any, BaseException], object] | None = on_error
         self.name = name
         self._id = next(iter(self._ids))
 
@@ -263,12 +309,15 @@ class ConnectionDriver:
         self._buffer: deque[Event] = deque()
         self._paused = False
         self._reading_now = False  # somebody waits for an event
-        self._delivering = False  # a batch is being given to on_event
         self._delivered = self._machine.received_event_id
         self._started = False
         self._entered = False
         self._closing = False
         self._watchers: list[Watcher[Any]] | None = None
+        self._wait_entered = wait
+        self._ssl_context = ssl_context
+        self._uds = uds
+        self._set_up()
 
     # --- Look ----------------------------------------------------------------------------------
 
@@ -283,7 +332,7 @@ class ConnectionDriver:
 
         A thousand received events may still be unread.
         """
-        if self._buffer or self._closing or self._delivering:
+        if self._buffer or self._closing or self._busy:
             return self._delivered
         return self._machine.received_event_id
 
@@ -347,10 +396,12 @@ class ConnectionDriver:
         """Drop what is under way and connect at once, without a delay, within one turn of the loop.
 
         ``None`` keeps buffer and cursor; a value replaces the cursor and drops the buffer. Raises
-        :class:`LocalProtocolError` on a closed connection.
+        :class:`LocalProtocolError` on a connection that is closed, or was never begun.
         """
         if self._closing or self._machine.state is _CLOSED:
             raise LocalProtocolError("cannot restart: the connection is closed")
+        if not self._started:
+            raise LocalProtocolError(_NOT_CONNECTED)  # there is no loop yet to do it on
         if last_event_id is not None and any(char in last_event_id for char in "\r\n\0"):
             raise ConfigError("last_event_id has a CR, LF or NUL")
         self._from_elsewhere(lambda: self._restart_now(last_event_id))
@@ -362,13 +413,12 @@ class ConnectionDriver:
         not yet read are discarded and counted. ``wait_closed()`` returns when everything is
         released.
         """
+        self._delivered = self.last_event_id
         self._closing = True
         # By way of the loop even on its own thread: a signal handler may interrupt an input.
         self._from_elsewhere(self._close_now)
 
     def _connect_now(self) -> None:
-        self._entered = False
-        self._started = True
         self._take(WireMachine.connect)
 
     def _disconnect_now(self) -> None:
@@ -377,7 +427,6 @@ class ConnectionDriver:
     def _restart_now(self, last_event_id: str | None) -> None:
         if self._machine.state is _CLOSED:
             return  # closed since it was asked for
-        self._started = True
         if last_event_id is not None:
             self._discard()
             self._delivered = last_event_id
@@ -430,9 +479,7 @@ class ConnectionDriver:
         news, args = self._inputs.popleft()
         try:
             actions = news(self._wire, *args, self._now())
-        except (
-            SSEError
-        ) as error:  # a command which is out of order by now, and whose caller is gone
+        except SSEError as error:  # a command out of order by now, and its caller is gone
             self._report(error)
             return
         if actions:
@@ -440,9 +487,14 @@ class ConnectionDriver:
 
     def _deadline_reached(self) -> None:
         """The armed time has come; tell the machine, which may find it too early and ask again."""
-        armed, self._armed = self._armed, None
-        if armed is not None:
-            self._take(_tick_at_least, armed)
+        armed = self._armed
+        if armed is None:
+            return
+        if armed - self._now() > _EARLY:
+            self._arm(armed)  # armed anew while the old time was being told
+            return
+        self._armed = None
+        self._take(_tick_at_least, armed)
 
     def _perform(self, actions: Sequence[Any]) -> None:
         # Other actions stand only before the first or after the last event: two looks do.
@@ -493,10 +545,15 @@ class ConnectionDriver:
     def _changed(self, change: StateChanged) -> None:
         if change.new is _CONNECTED:
             self._entered = True
+        elif change.new is _CONNECTING:
+            self._started = True
+            self._entered = False
         self._watched(change)
         if self._on_change is not None:
             self._call_back(self._on_change, change)
         self._wake()
+        if change.new is _CLOSED:
+            self._ended()
 
     def _prepare_now(self, request: Request, attempt: int) -> None:
         """Ask ``prepare_request``.
@@ -588,9 +645,7 @@ class ConnectionDriver:
             raise self._machine_error()
         if state is _DISCONNECTED:
             if not self._started:
-                raise LocalProtocolError(
-                    "not connected: use `async with`, open() or connect() first"
-                )
+                raise LocalProtocolError(_NOT_CONNECTED)
             raise ConnectionClosed("the stream has ended")
         return None
 
@@ -677,41 +732,35 @@ class ConnectionDriver:
     def _call_back_events(
         self, callback: Callable[[Any, Event], object], events: Sequence[Event]
     ) -> None:
-        self._delivering = True
-        try:
-            for position, event in enumerate(events):
-                if self._closing:
-                    rest = events[position:]
-                    self._machine.metrics.events_dropped += _count_events(rest)
-                    return
-                if type(event) is ServerSentEvent:
-                    self._delivered = event.id
-                try:
-                    callback(self, event)
-                except Exception as error:
-                    self._report(error)
-        finally:
-            self._delivering = False
+        for position, event in enumerate(events):
+            if self._closing:
+                rest = events[position:]
+                self._machine.metrics.events_dropped += _count_events(rest)
+                return
+            if type(event) is ServerSentEvent:
+                self._delivered = event.id
+            self._call_back(callback, event)
 
     def _call_back(self, callback: Callable[[Any, Any], object], argument: object) -> None:
         try:
             callback(self, argument)
         except Exception as error:
-            self._report(error)
+            if self._on_error is None:
+                self._unhandled(error)
+            else:
+                self._report(error)
 
     def _report(self, error: BaseException) -> None:
-        """Tell ``on_error``; what it raises, and what nobody takes, goes to the loop's own handler.
+        """Tell ``on_error``; what it raises goes to the loop's own handler.
 
-        The stream's own errors also end up in the states and iterators, so they need no further
-        handler.
+        The stream's own errors also end up in the states and iterators: where there is no
+        ``on_error``, they need no other handler.
         """
         if self._on_error is not None:
             try:
                 self._on_error(self, error)
             except Exception as raised:
                 self._unhandled(raised)
-        elif not isinstance(error, SSEError):
-            self._unhandled(error)
 
     # --- Posts ---------------------------------------------------------------------------------
 
@@ -749,6 +798,21 @@ class ConnectionDriver:
     # Everything a caller can wait for, once for all drivers: a generator yields whenever it has to
     # wait, with the time to wait until (None: for ever), and returns what was waited for. A face
     # (async or not) does the waiting.
+
+    def _connecting(self) -> Waiting[None]:
+        """Connect after the commands that were given before and are still on their way."""
+        arrived = False
+
+        def arrive() -> None:
+            nonlocal arrived
+            arrived = True
+            self._wake()
+
+        self._from_elsewhere(arrive)
+        while not arrived:
+            yield None
+        self._connect_now()
+        yield from self._entering()
 
     def _entering(self) -> Waiting[None]:
         while not self._poll_entry():
@@ -801,6 +865,9 @@ class ConnectionDriver:
 
     # --- Verbs: what a driver writes -----------------------------------------------------------
 
+    def _set_up(self) -> None:
+        raise NotImplementedError
+
     def _now(self) -> float:
         raise NotImplementedError
 
@@ -845,6 +912,9 @@ class ConnectionDriver:
 
     def _released(self) -> bool:
         raise NotImplementedError
+
+    def _ended(self) -> None:
+        """Let go of what serves all transports; there will be none any more. Optional."""
 
 
 def _restart(wire: WireMachine, last_event_id: str | None, now: float) -> Sequence[Any]:

@@ -1,8 +1,8 @@
 """Events to bytes: the server's half of section 9.2.5 of the WHATWG HTML standard.
 
-Whatever this module produces, :class:`~sansio_sse.event_stream.EventStreamParser` reads back as it was;
-what the format cannot express is refused. It frames events and does nothing else: no connections, no
-keep-alive, no history of past events.
+Whatever this module produces, :class:`~sansio_sse.event_stream.EventStreamParser` reads back as it
+was; what the format cannot express is refused. It frames events and does nothing else: no
+connections, no keep-alive, no history of past events.
 """
 
 import re
@@ -27,16 +27,16 @@ def encode_event(
 
     Args:
         data: The data. CRLF, CR and LF in it all arrive as LF: the format has lines, not line ends.
-            A :class:`ServerSentEvent` may stand here instead of all arguments; its ``id`` is written
-            if ``has_id`` is true, since otherwise it belongs to an earlier event.
+            A :class:`ServerSentEvent` may stand here instead of all arguments; its ``id`` is
+            written if ``has_id`` is true, since otherwise it belongs to an earlier event.
         event: The event type. None or empty: a ``"message"``.
         id: The ID to resume from. Empty: the receiver forgets the one it has. None: it keeps it.
         retry: The reconnection time in milliseconds.
 
     Raises:
-        ValueError: A value has no representation: a line end in ``event`` or ``id``, NUL in ``id``, a
-            lone surrogate, a ``retry`` that is negative or beyond 2**63 - 1, or further arguments beside a
-            :class:`ServerSentEvent`.
+        ValueError: A value has no representation: a line end in ``event`` or ``id``, NUL in ``id``,
+            a lone surrogate, a ``retry`` that is negative or beyond 2**63 - 1. Or there are further
+            arguments beside a :class:`ServerSentEvent`.
 
     Rules: WHATWG HTML 9.2.5 and 9.2.6.
 

@@ -1,28 +1,37 @@
 """Bytes of an event stream in, events out: sections 9.2.5 and 9.2.6 of the WHATWG HTML standard.
 
-This module knows nothing of HTTP, of time, or of connections. It never raises for anything a peer may
-send: input that is not UTF-8 becomes U+FFFD, fields nobody knows are ignored, and an event that is
+This module knows nothing of HTTP, of time, or of connections. It never raises for anything a peer
+may send: what is not UTF-8 becomes U+FFFD, fields nobody knows are ignored, and an event that is
 larger than the limit ends the parsing with :attr:`EventStreamParser.error`.
 
 How the parser is built, and why
 --------------------------------
 
-The unit of work is the *block*: the lines up to a blank line. While a block is incomplete it is kept as
-the bytes that were received, and nothing else: an event in the making has no effect anybody could see,
-except for its comments and its ``retry`` lines, which are looked at as their lines end. That leaves a
-single buffer to bound, costs nothing per line of an incomplete event, and needs no incremental decoder
-(a line end is always a boundary of UTF-8: no byte of a longer sequence is below 0x80).
+The unit of work is the *block*: the lines up to a blank line. While a block is incomplete it is
+kept as the bytes that were received, because an event in the making has no effect that anybody
+could see, except for its comments and its ``retry`` lines, which are looked at as their lines end.
+That leaves one buffer to bound, costs nothing per line of an incomplete event, and needs no
+incremental decoder: a block ends at a line end, and a line end always is a boundary of UTF-8.
 
-Complete blocks are decoded together and cut apart together. Streams repeat themselves: the header lines
-of an event ("event: delta", then "data: ") are those of the event before, over and over. So the parser
-remembers the *shape* of the last event, splits at "blank line + shape", and what lies between two
-separators is an event's data, with no look at its lines at all. Anything else takes the slower ways:
-:meth:`EventStreamParser._parse_blocks` for the usual fields in any order, one block at a time, and
-:meth:`EventStreamParser._parse_lines`, which is the standard read aloud, for the rest.
+Complete blocks are decoded together and cut apart together. Streams repeat themselves: the header
+lines of an event ("event: delta", then "data: ") are those of the event before, over and over. So
+the parser remembers the *shape* of recent events and takes its pick:
+
+* a read that is exactly one event of the shape (``feed``): two affixes removed, one tuple made;
+* many short events of the shape (``_split``): split at "blank line + header lines", and what lies
+  between two separators is the data of an event, with no look at its lines;
+* long events of the shape, and events with IDs (``_walk``): from one line end to the next, since
+  ``str.find`` of one character is fifty times faster a character than ``str.split``;
+* everything else (``_parse_lines``): line by line, by the letter of the standard.
+
+Each way makes sure that what it takes is what it looks like, and leaves the rest to the last one,
+so all of them give the same events. Measured on CPython 3.11: 0.3, 0.9 and 0.7 microseconds an
+event on ``_split``, ``_walk`` (1.5 KB each) and ``_parse_lines``, of which 0.13 are the making of a
+``ServerSentEvent``. Figures that explain a single line stand beside it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
@@ -103,56 +112,65 @@ ParsedItem: TypeAlias = ServerSentEvent | Comment | LastEventIdChanged
 
 _NOTHING: Final[Sequence[ParsedItem]] = ()
 _BOM: Final = b"\xef\xbb\xbf"
-_new = tuple.__new__
 
-# Reconnection times above this are taken as this. The standard knows no bound; 2**63 - 1 milliseconds
-# are 292 million years, and what every language we know of can still hold.
+# The constructor of a NamedTuple is a Python function; this is 100 ns faster.
+_new: Final = tuple.__new__
+
+# Reconnection times above this are taken as this. The standard knows no bound; 2**63 - 1
+# milliseconds are 292 million years, and what every language can still hold.
 MAX_RETRY: Final = 2**63 - 1
 
-# A read of up to this many bytes is parsed in one go. Larger ones are cut, so that what the parser makes
-# beside the events (decoded text, lists of lines) stays small, and in the processor's cache.
+# Up to this size, a read is first taken for a single event.
+_SMALL: Final = 4 * 1024
+
+# From this first line on, events are found one at a time.
+_LONG: Final = 500
+
+# In so many lines, the last event is taken to be like others before it.
+_MANY: Final = 30
+
+# Up to this size, a block is parsed as a part of the text that came with it. What is larger is
+# taken in pieces of this size: beside the events, the parser makes texts and lists of what it is
+# given.
 _LARGE: Final = 1024 * 1024
+
+_CONTINUATION_BYTES: Final = bytes(range(0x80, 0xC0))
+_FOUR_BYTE_LEADS: Final = bytes(range(0xF0, 0x100))
 
 
 class _Shape(NamedTuple):
-    """How the events of a stream look: header lines, perhaps an ID, one data line."""
+    """How the events of a stream look: header lines, perhaps an ID among them, one data line."""
 
     prefix: str  # up to the data; if the events have IDs, up to the ID
-    blank: str  # the end of a line, and a blank line
+    blank: str  # the end of the last line, and the blank line
     event: str
     middle: str  # from the end of the ID up to the data; empty if the events have no IDs
 
 
 @lru_cache(maxsize=256)  # ten thousand parsers of similar streams share their shapes
-def _shape(line_end: str, event: str, before: str, ids: bool, after: str) -> _Shape:
-    """Make the shape of events with the lines ``before``, perhaps an ID, ``after``, data."""
+def _shape(line_end: str, event: str, before: str, has_id: bool, after: str) -> _Shape:
+    """Make the shape of events with the lines ``before``, perhaps an ID, ``after``, and data."""
     prefix = before + line_end if before else ""
     blank = line_end * 2
-    if not ids:
+    if not has_id:
         return _Shape(prefix + "data: ", blank, event, "")
-    return _Shape(
-        prefix + "id: ", blank, event, line_end + (after + line_end if after else "") + "data: "
-    )
+    middle = line_end + (after + line_end if after else "") + "data: "
+    return _Shape(prefix + "id: ", blank, event, middle)
 
 
 _PLAIN: Final = _shape("\n", "message", "", False, "")
-
-# Up to this size, a read is taken for a single event first, and looked at again if that was wrong.
-_SMALL: Final = 4 * 1024
-
-# Events longer than this are found one at a time.
-_LONG: Final = 500
+_NO_HEADERS: Final = ("message", False)
 
 
-def _decode(data: bytes | bytearray) -> str:
+def _decode(data: bytes | bytearray | memoryview) -> str:
     # Python's "replace" is the standard's decoder: one U+FFFD per maximal subpart of a sequence.
     try:
-        return data.decode()
+        return str(data, "utf-8")
     except UnicodeDecodeError:
-        return data.decode("utf-8", "replace")
+        return str(data, "utf-8", "replace")
 
 
-def _unify_line_ends(data: bytes) -> bytes:
+def _with_lf(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
@@ -160,8 +178,15 @@ def _is_one_line(text: str) -> bool:
     return "\n" not in text and "\r" not in text
 
 
-def _unify(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def _joined(rows: str, line_end: str) -> str | None:
+    """Join the values of data lines, or None if not all of the lines begin with "data: ".
+
+    The first of them has lost its field name already.
+    """
+    joined = rows.replace(line_end + "data: ", "\n")
+    lost = len(rows) - len(joined)
+    usual = lost == (len(line_end) + 5) * joined.count("\n") and "\r" not in joined
+    return joined if usual else None
 
 
 def _reconnection_time(value: str) -> int | None:
@@ -174,18 +199,22 @@ def _reconnection_time(value: str) -> int | None:
 
 
 class EventStreamParser:
-    r"""Parses one event stream: feed it the body as it comes, get events as they complete.
+    r"""Parses one event stream: feed it the body as it comes, get the events as they complete.
 
     Args:
         last_event_id: The ID this stream was resumed from. It stays in force until the stream gives
             another.
-        max_event_size: The most bytes the parser may hold: the lines received of an incomplete event,
-            field names and line ends included and comments not, and the last event ID the stream gave.
+        max_event_size: The most bytes the parser may hold: of an incomplete event, all lines
+            received so far, comments excepted; and the last event ID which the stream gave.
         comments: Whether :class:`Comment` objects are among the results, in their place.
-        ids: Whether :class:`LastEventIdChanged` objects are, before the event whose ID it is.
+        ids: Whether :class:`LastEventIdChanged` objects are, each before the event whose ID it is.
 
-    What is held while an event is incomplete is bytes. The event itself, once complete, is a ``str``, for which
-    Python needs up to four bytes a character.
+    Raises:
+        ValueError: ``max_event_size`` is not positive.
+
+    What is held while an event is incomplete is bytes. A complete event is a ``str``, for which
+    Python may need four bytes a character. One for which bytes and text together would need more
+    than twice ``max_event_size`` (and more than 2 MiB) counts as too large, too.
 
     Rules: WHATWG HTML 9.2.5 (the format) and 9.2.6 (its interpretation).
 
@@ -201,8 +230,8 @@ class EventStreamParser:
         "_held",
         "_ids",
         "_last",
-        "_line",
         "_limit",
+        "_line",
         "_quick",
         "_room",
         "_shape",
@@ -214,14 +243,22 @@ class EventStreamParser:
         "retry",
     )
 
+    # Plain attributes, because a property costs 40 ns a look.
+
     last_event_id: str
-    """The last event ID in force: what a reconnect sends. An incomplete block has not set it yet."""
+    """The last event ID in force: what a reconnect sends. An incomplete block has not set it yet.
+
+    Not for the caller to set.
+    """
 
     retry: int | None
-    """The latest valid reconnection time in milliseconds; it takes effect as its line ends."""
+    """The latest valid reconnection time in milliseconds; it takes effect as its line ends.
+
+    Values above 2**63 - 1 are taken as that.
+    """
 
     gave_id: bool
-    """Whether this stream has carried an ID in a complete block."""
+    """Whether a complete block of this stream carried an ID."""
 
     comment_count: int
     """How many comments there were, included among the results or not."""
@@ -237,6 +274,8 @@ class EventStreamParser:
         comments: bool = False,
         ids: bool = False,
     ) -> None:
+        if max_event_size < 1:
+            raise ValueError(f"max_event_size must be positive, not {max_event_size}")
         self.last_event_id = last_event_id
         self.retry = None
         self.gave_id = False
@@ -244,28 +283,29 @@ class EventStreamParser:
         self.error = None
         self._comments = comments
         self._ids = ids
+        # What may be held, what of that the last event ID leaves, and what of that is a small read.
         self._limit = max_event_size
-        # What is left of the limit beside the last event ID, and how much of that needs no closer look.
         self._room = max_event_size
         self._quick = min(max_event_size, _SMALL)
-        # The incomplete block; immutable as long as it is short. Where its incomplete line begins.
+        # The incomplete block, and where its incomplete line begins.
         self._held: bytes | bytearray = b""
         self._line = 0
+        # What the events look like, and what the headers of the last one parsed by lines were.
         self._shape = _PLAIN
-        self._last = ("message", False)
-        # Set at the very start (a BOM may come), after a CR (an LF may come), and after an error.
+        self._last = _NO_HEADERS
+        # Not None at the very start (what may yet become a BOM), after a CR (which an LF may
+        # follow), and after an error.
         self._special: bytes | None = b""
 
     def feed(self, data: bytes) -> Sequence[ParsedItem]:
         """Take the next bytes of the stream; return what they completed, in order.
 
-        Never raises for anything the peer may send. The result must not be changed by the caller: a
-        chunk that completes nothing gives a shared empty one. After :attr:`error` is set the result is
-        always empty.
+        Never raises for anything the peer may send. The result must not be changed by the caller:
+        it may be a shared empty one. After :attr:`error` is set it is always empty.
         """
-        # One event per read is what a stream in good health looks like, so an event of the known shape
-        # is made right here. removeprefix and removesuffix are twice as fast as startswith and endswith
-        # (which parse an argument tuple), the slices included.
+        # One event per read is what a stream in good health looks like, so an event of the known
+        # shape is made right here. removeprefix and removesuffix take half the time of startswith
+        # and endswith, which must unpack an argument tuple, and leave nothing to slice.
         if not self._held and self._special is None and len(data) <= self._quick:
             try:
                 text = data.decode()
@@ -284,60 +324,61 @@ class EventStreamParser:
                 return [_new(ServerSentEvent, (shape[2], rest, self.last_event_id, None, False))]
         return self._feed_any(data)
 
-    # Between the bytes and the blocks.
+    # From bytes to blocks.
 
     def _feed_any(self, data: bytes) -> Sequence[ParsedItem]:
         """Take bytes, whatever they are."""
         if self._special is not None:
-            data = self._begin(data)
+            data = self._begin(self._special, data)
         if 13 in data:  # eight times faster than b"\r" in data
             return self._feed_cr(data)
-        return self._feed_lf(data)
+        if self._is_much(data):
+            return self._feed_much(data)
+        return self._advance(data)
 
-    def _begin(self, data: bytes) -> bytes:
+    def _begin(self, before: bytes, data: bytes) -> bytes:
         """Skip a BOM at the start and an LF after a CR; swallow everything after an error."""
-        start = self._special
-        if start is None or self.error is not None or not data:
+        if self.error is not None or not data:
             return b""
-        if start == b"\r":
+        if before == b"\r":
             self._special = None
             return data[1:] if data[0] == 10 else data
-        data = start + data
+        data = before + data
         if len(data) < 3 and _BOM.startswith(data):
             self._special = data
             return b""
         self._special = None
-        return data[3:] if data.startswith(_BOM) else data
+        return data.removeprefix(_BOM)
+
+    def _is_much(self, data: bytes) -> bool:
+        """Whether these bytes may go beyond the limit, or must be taken in pieces."""
+        size = len(data) + len(self._held)
+        return size > self._quick and (size > self._room or size > _LARGE)
 
     def _feed_cr(self, data: bytes) -> Sequence[ParsedItem]:
         """Take bytes with a CR among them."""
-        if data[-1] == 13:  # A line end at once, or an event would be held back.
+        if data[-1] == 13:  # a line end at once, or an event would be held back
             self._special = b"\r"
-        held = self._held
         end = data.rfind(b"\r\n\r\n")
-        start = data.find(b"\r\n\r\n") + 4 if held else 0
-        if end < start or len(held) + len(data) > min(self._room, _LARGE):
-            return self._feed_lf(_unify_line_ends(data))
-        # To replace line ends costs as much as all the rest of parsing. Whole blocks do without.
+        start = data.find(b"\r\n\r\n") + 4 if self._held else 0
+        if self._is_much(data):
+            return self._feed_much(_with_lf(data))
+        if end < start:
+            return self._advance(_with_lf(data))
+        # To replace the line ends costs as much as all the rest. Whole blocks are parsed as they
+        # are, and their shape is not lost to the one with LF which the lines before and after have.
         shape = self._shape
-        result = list(self._advance(_unify_line_ends(data[:start]))) if start else []
-        if start < end:
-            self._shape = shape  # not the one with LF, which the lines before may have given
-            self._parse(_decode(data[start:end]), result)
-            shape = self._shape
-        if len(data) > end + 4:
-            result += self._advance(_unify_line_ends(data[end + 4 :]))
+        result = list(self._advance(_with_lf(data[:start]))) if start else []
         self._shape = shape
+        self._parse(_decode(data[start:end]), result)
+        shape = self._shape
+        if len(data) > end + 4:
+            result += self._advance(_with_lf(data[end + 4 :]))
+            self._shape = shape
         return result
 
-    def _feed_lf(self, data: bytes) -> Sequence[ParsedItem]:
-        """Take bytes whose line ends are LF."""
-        if len(data) + len(self._held) > min(self._room, _LARGE):
-            return self._feed_large(data)
-        return self._advance(data)
-
     def _advance(self, data: bytes) -> Sequence[ParsedItem]:
-        """Take bytes whose line ends are LF and for which there is room."""
+        """Take bytes whose line ends are LF, for which there is room."""
         if 10 not in data:  # fifty times faster than to look for a blank line
             return self._hold(data)
         held = self._held
@@ -377,54 +418,96 @@ class EventStreamParser:
         return _NOTHING
 
     def _look_at_lines(self, start: int) -> Sequence[ParsedItem]:
-        """Let the comments and retry lines which have just ended take effect; drop the comments."""
-        held = self._held
-        if type(held) is bytes:
-            held = self._held = bytearray(held)
+        """Let the comments and retry lines which have just ended take effect; drop the comments.
+
+        The retry lines stay: they belong to their event, too.
+        """
+        held = self._held = bytearray(self._held)
         result: list[ParsedItem] = []
         kept: list[bytes | bytearray] = []
         for line in held[start : self._line - 1].split(b"\n"):
-            if line[0] == 58:
+            if line.startswith(b":"):
                 self._take_comment(_decode(line[1:]), result)
                 continue
             kept += line, b"\n"
             if line.startswith(b"retry"):
                 name, _, value = _decode(line).partition(":")
                 if name == "retry":
-                    self._take_retry(value.removeprefix(" "))
+                    self._take_retry(value.removeprefix(" "), None)
         lines = b"".join(kept)
-        # In place, or comments between the lines of a large event would copy it each time.
         held[start : self._line] = lines
         self._line = start + len(lines)
         return result
 
-    # Blocks. Here everything is text, complete, and all line ends are LF.
+    # From blocks to events. "Text" is whole blocks, without the last two line ends.
 
     def _parse(self, text: str, result: list[ParsedItem]) -> None:
-        """Parse blocks: text at whose end a block ends, without the last two line ends."""
-        prefix, blank, _, middle = self._shape
-        if not text.startswith(prefix):
+        """Parse blocks the fastest way there is for them."""
+        prefix, blank, _, middle = shape = self._shape
+        if blank == "\n\n" and "\r" in text:
             self._parse_lines(text, result)
-        elif middle or blank not in text[: len(prefix) + _LONG]:
-            self._walk(text, result)
-        else:
+        elif not text.startswith(prefix):
+            # Between other blocks there may be a long run of the known ones.
+            first, found, rest = (
+                text.partition(blank + prefix) if len(text) > _SMALL else (text, "", "")
+            )
+            self._parse_lines(first, result)
+            if found:
+                self._shape = shape
+                self._parse(prefix + rest, result)
+        elif middle:
+            # A NUL makes an ID invalid.
+            if self._ids or "\0" in text:
+                self._parse_lines(text, result)
+            else:
+                self._walk(text, result)
+        elif blank[0] in text[len(prefix) : _LONG]:
             self._split(text, result)
+        else:
+            self._walk(text, result)
+
+    def _split(self, text: str, result: list[ParsedItem]) -> None:
+        """Parse events of the known shape all at once."""
+        shape = self._shape
+        prefix, blank, event, _ = shape
+        parts = text[len(prefix) :].split(blank + prefix)
+        # To look through all of them together is cheaper than to look into each.
+        if _is_one_line("".join(parts)):
+            odd = []
+        else:
+            odd = [index for index, part in enumerate(parts) if "\n" in part or "\r" in part]
+        start = 0
+        for index in odd:
+            if start < index:
+                result += self._events(event, parts[start:index])
+            start = index + 1
+            data = _joined(parts[index], blank[: len(blank) // 2])
+            if data is not None:
+                values = (event, data, self.last_event_id, None, False)
+                result.append(_new(ServerSentEvent, values))
+                continue
+            # Other fields, or behind this event blocks of another shape.
+            self._parse_lines(prefix + parts[index], result)
+            if 2 * len(parts[index]) < len(text):
+                self._shape = shape
+        if start < len(parts):
+            result += self._events(event, parts[start:] if start else parts)
+
+    def _events(self, event: str, parts: list[str]) -> Iterable[ServerSentEvent]:
+        """Make events of their data; a map over a zip is a fifth faster than a comprehension."""
+        last_id = self.last_event_id
+        values = zip(repeat(event), parts, repeat(last_id), repeat(None), repeat(False))
+        return map(_new, repeat(ServerSentEvent), values)
 
     def _walk(self, text: str, result: list[ParsedItem]) -> None:
-        """Parse events of the known shape one by one: fastest where they are long or have IDs."""
+        """Parse events of the known shape one by one, as long as they come."""
         prefix, blank, event, middle = self._shape
-        has_id = bool(middle)
-        if has_id and (self._ids or "\0" in text):
-            self._parse_lines(text, result)
-            return
-        # To look for one character is by far the fastest search there is.
         find = text.find
         line_end = blank[0]
-        to_data = len(prefix)
-        to_next = len(blank)
         last_id = self.last_event_id
+        has_id = bool(middle)
         start = 0
-        while text[start : (data_start := start + to_data)] == prefix:
+        while text[start : (data_start := start + len(prefix))] == prefix:
             if has_id:
                 id_end = find(line_end, data_start)
                 own_id = text[data_start:id_end]
@@ -434,84 +517,51 @@ class EventStreamParser:
             end = find(line_end, data_start)
             if end < 0:
                 end = len(text)
-            elif text[end : end + to_next] != blank:
+            elif text[end : end + len(blank)] != blank:
                 break
             data = text[data_start:end]
-            if "\n" in data:
+            if "\n" in data:  # which is possible if the line ends are CRLF
                 break
             if has_id:
                 last_id = own_id
             result.append(_new(ServerSentEvent, (event, data, last_id, None, has_id)))
-            start = end + to_next
+            start = end + len(blank)
         if has_id and start:
             self._take_id(last_id)
         if start < len(text):
             self._parse_lines(text[start:], result)
 
-    def _split(self, text: str, result: list[ParsedItem]) -> None:
-        """Parse events of the known shape all at once: fastest where they are many and short."""
-        shape = self._shape
-        prefix, blank, event, _ = shape
-        parts = text[len(prefix) :].split(blank + prefix)
-        last_id = self.last_event_id
-        if _is_one_line("".join(parts)):
-            values = zip(repeat(event), parts, repeat(last_id), repeat(None), repeat(False))
-            result += map(_new, repeat(ServerSentEvent), values)
-            return
-        crlf = "\r" in text
-        for part in parts:
-            if "\n" not in part and not (crlf and "\r" in part):
-                result.append(_new(ServerSentEvent, (event, part, last_id, None, False)))
-                continue
-            if crlf:
-                part = _unify(part)
-            joined = part.replace("\ndata: ", "\n")
-            if len(part) - len(joined) == 6 * part.count("\n"):
-                result.append(_new(ServerSentEvent, (event, joined, last_id, None, False)))
-                continue
-            # Other fields, or behind this event blocks of other shapes.
-            self._parse_lines(prefix + part, result)
-            last_id = self.last_event_id
-            if 2 * len(part) < len(text):
-                self._shape = shape
-
     def _parse_lines(self, text: str, result: list[ParsedItem]) -> None:
-        """Parse blocks line by line, whatever they are; learn the shape of the last event."""
-        line_end = "\n"
-        if "\r" in text:
-            line_end = "\r\n"
-            lines = text.split("\r\n")
-            if not _is_one_line("".join(lines)):
-                lines = _unify(text).split("\n")
-        else:
-            lines = text.split("\n")
+        """Parse blocks line by line, whatever they are."""
+        line_end, lines = self._lines(text)
         lines.append("")
         last_id = self.last_event_id
-        event = event_value = event_before = "message"
+        event = event_value = event_before_id = "message"
         event_line = ""
-        last = event, False
         data: str | None = None
-        rows: list[str] = []
+        rows: list[str] = []  # the data lines after the first
         new_id: str | None = None
+        gave_id = False
         retry: int | None = None
+        headers = _NO_HEADERS
         for line in lines:
             if line[:6] == "data: ":
                 if data is None:
                     data = line[6:]
                 else:
                     rows.append(line[6:])
-            elif not line:  # the end of a block
+            elif not line:  # "dispatch the event"
+                has_id = new_id is not None
                 if new_id is not None:
                     if new_id != last_id and self._ids:
                         result.append(LastEventIdChanged(new_id))
                     last_id = new_id
-                    self.gave_id = True
+                    gave_id = True
                 if data is not None:
                     if rows:
                         data = "\n".join([data, *rows])
                         rows = []
-                    has_id = new_id is not None
-                    last = event, has_id
+                    headers = event, has_id
                     result.append(_new(ServerSentEvent, (event, data, last_id, retry, has_id)))
                 event = "message"
                 data = new_id = retry = None
@@ -523,7 +573,7 @@ class EventStreamParser:
             elif line[:4] == "id: ":
                 if "\0" not in line:
                     new_id = line[4:]
-                    event_before = event
+                    event_before_id = event
             elif line[0] == ":":
                 self._take_comment(line[1:], result)
             else:
@@ -541,24 +591,35 @@ class EventStreamParser:
                         new_id = value
                 elif name == "retry":
                     retry = self._take_retry(value, retry)
-        self._take_id(last_id)
-        event, has_id = last
+        if gave_id:
+            self._take_id(last_id)
+        # A shape is learned the second time: streams whose events alternate have none. Only an
+        # event without a type, or whose type came by the line that is still known here, gives one.
+        event, has_id = headers
         if event == "message" != event_value:
             event_line, event_value = "", event
-        # Only the second time: streams that alternate have no shape.
-        if last == self._last and event == event_value:
-            if has_id and event_before != event:
+        if (headers == self._last or len(lines) > _MANY) and event == event_value:
+            if has_id and event_before_id != event:
                 self._shape = _shape(line_end, event, "", True, event_line)
             else:
                 self._shape = _shape(line_end, event, event_line, has_id, "")
-        self._last = last
+        self._last = headers
+
+    def _lines(self, text: str) -> tuple[str, list[str]]:
+        """Split a text into lines; tell which line ends it has."""
+        if "\r" not in text:
+            return "\n", text.split("\n")
+        lines = text.split("\r\n")
+        if _is_one_line("".join(lines)):
+            return "\r\n", lines
+        return "\r\n", text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
     def _take_comment(self, text: str, result: list[ParsedItem]) -> None:
         self.comment_count += 1
         if self._comments:
             result.append(Comment(text.removeprefix(" ")))
 
-    def _take_retry(self, value: str, otherwise: int | None = None) -> int | None:
+    def _take_retry(self, value: str, otherwise: int | None) -> int | None:
         valid = _reconnection_time(value)
         if valid is None:
             return otherwise
@@ -566,95 +627,103 @@ class EventStreamParser:
         return valid
 
     def _take_id(self, new_id: str) -> None:
+        self.gave_id = True
         self.last_event_id = new_id
-        # A character counts as a byte: replaced bytes must not count more than those received.
+        # A character counts as a byte, so that an ID never counts for more than was received of it.
         self._room = self._limit - len(new_id)
         self._quick = min(self._room, _SMALL)
 
-    # Large reads, large events, and the limit.
+    # Much, and the limit.
 
-    def _feed_large(self, data: bytes) -> Sequence[ParsedItem]:
-        """Take a read that is large, that adds to much, or that may go beyond the limit."""
+    def _feed_much(self, data: bytes) -> Sequence[ParsedItem]:
+        """Take bytes that may go beyond the limit, or many of them."""
         result: list[ParsedItem] = []
-        if len(data) + len(self._held) <= self._room:
-            for start in range(0, len(data), _LARGE):
-                result += self._advance(data[start : start + _LARGE])
-                if self.error is not None:
-                    break
-            return result
-        # One line at a time finds the same end whatever the reads were.
         start = 0
-        while start < len(data):
-            end = data.find(b"\n", start) + 1
-            size = end - 1 - start if end else len(data) - start
-            if len(self._held) + size > self._room:
-                self._stop()
-                break
-            end = end or len(data)
+        while start < len(data) and self.error is None:
+            if len(self._held) + len(data) - start <= self._room:
+                end = start + _LARGE
+            else:
+                # Line by line, the limit is hit at the same place however the stream is cut.
+                end = data.find(b"\n", start) + 1 or len(data)
+                size = end - start - (data[end - 1] == 10)
+                if len(self._held) + size > self._room:
+                    self._stop()
+                    break
             result += self._advance(data[start:end])
-            if self.error is not None:
-                break
             start = end
         return result
 
     def _stop(self) -> None:
-        self.error = EventTooLarge(f"an event is larger than {self._limit} bytes")
+        self.error = EventTooLarge(f"an event is larger than the limit of {self._limit} bytes")
         self._held = b""
         self._special = b""
 
     def _complete_large(self, data: bytes) -> Sequence[ParsedItem]:
-        """Complete a large block. No more of it than twice its size is ever in memory."""
-        # The blank line is at the start if a line end came right before it.
-        blank = 0 if self._line == len(self._held) and data[0] == 10 else data.find(b"\n\n") + 1
-        result = list(self._hold(data[:blank]))
-        if self._too_wide():
+        """Complete a large block, the memory for it being twice its size and no more."""
+        # The blank line stands at the start if it was a line end that came before.
+        end = 0 if data[0] == 10 and self._line == len(self._held) else data.find(b"\n\n") + 1
+        result = list(self._hold(data[:end]))
+        if self._is_too_wide():
             self._stop()
             return result
         self._parse_large(result)
-        result += self._advance(data[blank + 1 :])
+        result += self._advance(data[end + 1 :])
         return result
 
-    def _too_wide(self) -> bool:
+    def _is_too_wide(self) -> bool:
         """Whether the text of the held block would need too much memory.
 
-        Python stores a text at the width of its widest character: a single emoji makes a text of
-        one-byte characters four times as large.
+        Python stores all characters of a text in the width of the widest: one emoji makes a text of
+        ASCII four times as large.
         """
         held = self._held
-        if len(held) <= 2 * _LARGE or held.isascii():  # smaller ones may come here or not
+        # A block that is not twice as large comes this way or not, as the stream is cut.
+        if len(held) <= 2 * _LARGE or held.isascii():
             return False
-        width = 4 if max(held) >= 0xF0 else 2
-        return width * len(_CONTINUATION.sub(b"", held)) + len(held) > 2 * self._limit
+        width = 4 if len(held.translate(None, _FOUR_BYTE_LEADS)) < len(held) else 2
+        characters = len(held.translate(None, _CONTINUATION_BYTES))
+        return len(held) + width * characters > 2 * self._limit
 
     def _parse_large(self, result: list[ParsedItem]) -> None:
-        """Parse the held block line by line, as bytes, and release it before its data is decoded."""
+        """Parse the held block as bytes, so that its text is made once, and of its data only."""
         held = self._held
         self._held = b""
-        data = bytearray()
-        has_data = False
         headers: dict[bytes, bytes] = {}
+        retry: int | None = None
+        first: slice | None = None
+        data: bytearray | None = None  # if there are more data lines than one
         start = 0
-        while start < len(held):
-            end = held.find(b"\n", start)
-            if held.startswith((b"data:", b"data\n"), start):
-                has_data = True
-                start += 5
-                if start < end and held[start] == 32:
-                    start += 1
-                with memoryview(held) as view:
-                    data += view[start:end]
-                data += b"\n"
-            else:
-                line = bytes(held[start:end])
-                name, _, value = line.partition(b":")
-                if name == b"event" or (name == b"id" and b"\0" not in value) or name == b"retry":
-                    headers[name] = line
-            start = end + 1
-        del held
-        if has_data:
+        with memoryview(held) as view:
+            while start < len(held):
+                end = held.find(b"\n", start)
+                if held.startswith((b"data:", b"data\n"), start):
+                    start += 6 if held.startswith(b" ", start + 5) else 5
+                    row = slice(min(start, end), end)
+                    if first is None:
+                        first = row
+                    else:
+                        if data is None:
+                            data = bytearray(view[first])
+                        data += b"\n"
+                        data += view[row]
+                else:
+                    line = bytes(view[start:end])
+                    name, _, value = line.partition(b":")
+                    # Of each field the last valid line counts.
+                    if name == b"event" or (name == b"id" and b"\0" not in line):
+                        headers[name] = line
+                    elif name == b"retry":
+                        retry = self._take_retry(_decode(value).removeprefix(" "), retry)
+                start = end + 1
+            text = _decode(view[first]) if first is not None and data is None else ""
+        del view, held
+        if data is not None:
+            text = _decode(data)
+        if first is not None:
             headers[b"data"] = b"data"
-        self._parse_lines(_decode(b"\n".join(headers.values())), result)
-        if has_data:
-            del data[-1:]
-            event = result[-1]
-            result[-1] = event._replace(data=_decode(data))
+        block: list[ParsedItem] = []
+        self._parse_lines(_decode(b"\n".join(headers.values())), block)
+        for item in block:
+            if isinstance(item, ServerSentEvent):
+                item = item._replace(data=text, retry=retry)
+            result.append(item)

@@ -83,11 +83,7 @@ class AsyncConnectionDriver(ConnectionDriver):
     ========================= ====================================================================
     """
 
-    __slots__ = ("_wait_entered",)
-
-    def __init__(self, url: str, *, wait: bool = True, **options: Any) -> None:
-        super().__init__(url, **options)
-        self._wait_entered = wait
+    __slots__ = ()
 
     async def connect(self) -> None:
         """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
@@ -96,8 +92,7 @@ class AsyncConnectionDriver(ConnectionDriver):
         any other state, and :class:`ConnectionClosed` if it is closed or disconnected meanwhile.
         """
         self._start()
-        self._connect_now()
-        await self._run(self._entering())
+        await self._run(self._connecting())
 
     async def _enter(self) -> None:
         """Begin, and (unless ``wait=False``) return when accepted."""
@@ -206,11 +201,7 @@ class SyncConnectionDriver(ConnectionDriver):
     timeouts, no reconnects.
     """
 
-    __slots__ = ("_wait_entered",)
-
-    def __init__(self, url: str, *, wait: bool = True, **options: Any) -> None:
-        super().__init__(url, **options)
-        self._wait_entered = wait
+    __slots__ = ()
 
     def connect(self) -> None:
         """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.

@@ -39,6 +39,10 @@ class Heartbeat:
         counters.sent += 1
         counters.last = now
 
+    def in_a_row(self, last_life: float) -> int:
+        """Return the misses in a row; bytes on the stream since the latest ping have cleared them."""
+        return 0 if last_life > self.last_sent else self.missed
+
     def answered(self, counters: HeartbeatCounters) -> None:
         """Note a good answer in time."""
         self.ping = 0

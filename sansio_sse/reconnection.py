@@ -31,10 +31,11 @@ def backoff(
     >>> backoff(policy, 0, 10, lambda: 0.5)
     12.5
     """
-    delay = min(
-        policy.initial_delay * policy.backoff_multiplier ** min(retries, _MAX_EXPONENT),
-        policy.max_delay,
-    )
+    try:
+        growth = float(policy.backoff_multiplier) ** min(retries, _MAX_EXPONENT)
+    except OverflowError:  # beyond 1e308
+        growth = float("inf")
+    delay = min(policy.initial_delay * growth, policy.max_delay) if policy.initial_delay else 0.0
     delay *= 1 - policy.jitter_factor * random()
     floor = min(floor, policy.max_server_delay)
     if floor > delay:

@@ -173,7 +173,7 @@ class WireMachine:
 
     def transport_opened(self, transport: int, now: float) -> Sequence[WireAction]:
         """A transport is open, TLS included: its request is written."""
-        if transport == self._stream and not self._opened:
+        if transport == self._stream and transport and not self._opened:
             self._opened = True
             data, self._to_send = self._to_send, b""
             actions = self._carry_out(self.connection.transport_opened(transport, now), now)
@@ -183,6 +183,8 @@ class WireMachine:
         side = self._side(transport)
         if side is None:
             return [CloseTransport(transport)]
+        if side.opened:
+            return NO_ACTIONS
         side.opened = True
         data, side.to_send = side.to_send, b""
         return [SendBytes(transport, data)]

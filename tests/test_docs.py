@@ -6,6 +6,8 @@ reader does not (a server on the other side, for one) stands in the page as an i
     <!-- invisible-code-block: python
     ...
     -->
+
+Hosts that a page speaks of are played by functions of such a block: see docs_server.py.
 """
 
 import doctest
@@ -19,6 +21,8 @@ from sybil.document import Document
 from sybil.example import SybilFailure
 from sybil.parsers.myst import PythonCodeBlockParser
 
+import docs_server
+from sansio_sse_asyncio import transport
 from tree import PACKAGES, ROOT, modules_of
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -52,7 +56,9 @@ def run_docstrings(module: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_the_snippets_of_a_page_run(path: Path) -> None:
+def test_the_snippets_of_a_page_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "open_link", docs_server.open_link)
+    monkeypatch.setattr(docs_server, "SERVERS", {})
     run(SYBIL.parse(path))
 
 

@@ -8,6 +8,7 @@ what the written imports pull in behind them. Every check is shown a violation i
 import ast
 import importlib
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -322,7 +323,7 @@ def backend_trespasses(source: str, package: str) -> list[str]:
         whole = f"{module}.{name}" if name else module
         if top != "sansio_sse" and not (application and top in DRIVERS):
             found.append(f"line {line}: {whole} belongs to another backend")
-        elif any(part.startswith("_") for part in whole.split(".")):
+        elif any(re.match("_(?!_)", part) for part in whole.split(".")):
             found.append(f"line {line}: {whole} is private")
         elif name is not None and not is_public(module, name):
             found.append(f"line {line}: {whole} is not in __all__")
@@ -330,7 +331,8 @@ def backend_trespasses(source: str, package: str) -> list[str]:
 
 
 def is_public(module: str, name: str) -> bool:
-    if name in getattr(importlib.import_module(module), "__all__", ()):
+    # A version is public and is not for a star import.
+    if name in (*getattr(importlib.import_module(module), "__all__", ()), "__version__"):
         return True
     try:
         return importlib.util.find_spec(f"{module}.{name}") is not None
@@ -396,6 +398,8 @@ def test_a_trespass_is_found(package: str, source: str, found: str) -> None:
         ("sansio_sse_asyncio", "from sansio_sse import states"),
         ("sansio_sse_asyncio", "from ._transport import Anything"),
         ("sansio_sse_asyncio", "import sansio_sse.states"),
+        ("sansio_sse_cli", "from sansio_sse import __version__"),
+        ("sansio_sse_cli", "from sansio_sse_asyncio import connect"),
     ],
 )
 def test_what_a_backend_may_use_is_not_complained_about(package: str, source: str) -> None:

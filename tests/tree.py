@@ -1,6 +1,6 @@
 """Where the project's packages and modules are, for the tests that look at all of them."""
 
-import importlib
+import importlib.util
 import pkgutil
 from pathlib import Path
 
@@ -12,10 +12,13 @@ PACKAGES = [
 
 
 def folder_of(package: str) -> Path:
-    """The folder a package was imported from: the installed one where that is being tested."""
-    file = importlib.import_module(package).__file__
-    assert file is not None
-    return Path(file).parent
+    """The folder a package is imported from: the installed one where that is being tested."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None, (
+        f"{package} is not installed: is it among the packages in pyproject.toml?"
+    )
+    assert spec.origin is not None
+    return Path(spec.origin).parent
 
 
 def modules_of(package: str) -> list[str]:

@@ -2,27 +2,17 @@
 
 import asyncio
 import random
-import ssl
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Self
 
 from sansio_sse import (
     AsyncConnectionDriver,
-    ConfigError,
-    ConnectionConfig,
-    Decide,
-    Event,
-    HeadersInput,
-    Include,
     Origin,
-    PrepareRequestHook,
-    StateChanged,
-    Until,
     WireMachine,
 )
 
-from .transport import Link, open_link, shared_view
+from .transport import Link, opener_for, shared_view
 
 __all__ = ["Connection", "connect"]
 
@@ -39,24 +29,12 @@ class Connection(AsyncConnectionDriver):
         "_link",
         "_links",
         "_loop",
-        "_ssl_context",
         "_timer",
-        "_uds",
         "_unreleased",
         "_waiters",
     )
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        uds: str | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(url, **options)
-        self._ssl_context = ssl_context
-        self._uds = uds
+    def _set_up(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[bool]] | None = None
@@ -80,7 +58,7 @@ class Connection(AsyncConnectionDriver):
     # --- Verbs ---------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self._loop is None:
+        if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.get_running_loop()
 
     def _now(self) -> float:
@@ -137,7 +115,7 @@ class Connection(AsyncConnectionDriver):
         self._unreleased += 1
         # The core bounds the handshake; asyncio insists on a limit too, so it gets a later one.
         handshake = self._machine.config.timeouts.connect + 1
-        opening = open_link(
+        opening = opener_for(self._loop)(
             link, origin, uds=self._uds, context=self._ssl_context, handshake=handshake
         )
         link.opening = self._loop.create_task(opening)
@@ -229,79 +207,5 @@ def _time_out(waiter: "asyncio.Future[bool]") -> None:
         waiter.set_result(False)
 
 
-def connect(
-    url: str,
-    *,
-    method: str = "GET",
-    headers: HeadersInput = None,
-    content: bytes | str | None = None,
-    json: Any = None,
-    last_event_id: str = "",
-    config: ConnectionConfig | None = None,
-    ssl_context: ssl.SSLContext | None = None,
-    until: Until | None = None,
-    decide: Decide | None = None,
-    prepare_request: PrepareRequestHook | None = None,
-    include: Collection[Include] = (),
-    on_event: Callable[[Connection, Event], object] | None = None,
-    on_change: Callable[[Connection, StateChanged], object] | None = None,
-    on_error: Callable[[Connection, BaseException], object] | None = None,
-    name: str | None = None,
-    uds: str | None = None,
-    proxy: str | None = None,
-    wait: bool = True,
-) -> Connection:
-    """Make a connection to an event stream; ``async with`` (or ``open()``) begins it.
-
-    The block is entered when the stream is first accepted, retrying by policy until then; with
-    ``wait=False`` at once. Leaving it closes the connection.
-
-    :param url: http or https; joined to ``config.base_url``. Userinfo becomes Basic auth.
-    :param method, headers, content, json: the request; ``json`` is encoded and given its content
-        type.
-    :param last_event_id: the cursor to begin with.
-    :param config: timeouts, reconnection, heartbeat, limits, buffer; see
-        :class:`~sansio_sse.ConnectionConfig`.
-    :param ssl_context: for https; by default one that verifies, and honours SSL_CERT_FILE and
-        SSL_CERT_DIR.
-    :param until: what ends a finite stream: a predicate on events, or a string equal to an event's
-        data or type.
-    :param decide: ``decide(response, attempt)`` may overrule what a response means.
-    :param prepare_request: ``prepare_request(request, attempt)`` runs before each attempt and
-        returns the request, perhaps changed (a fresh token); it may be async.
-    :param include: ``"connected"``, ``"comments"``, ``"ids"`` join the events, each in its place.
-    :param on_event: called with each event in place of iteration.
-    :param on_change, on_error: called with each state change, and with each error or exception of a
-        callback.
-    :param name: for people, in ``info()`` and ``repr()``.
-    :param uds: connect to this Unix socket, whatever the url's host.
-    :param proxy: not offered here: proxies come with the HTTP-client backends. HTTPS_PROXY is not
-        read.
-    :param wait: whether entering waits for the stream to be accepted.
-
-    Raises :class:`~sansio_sse.ConfigError` for what cannot be.
-    """
-    if proxy is not None:
-        raise ConfigError(
-            "proxy: this driver has no proxies; use sansio_sse_httpcore, whose HTTP client has"
-        )
-    return Connection(
-        url,
-        method=method,
-        headers=headers,
-        content=content,
-        json=json,
-        last_event_id=last_event_id,
-        config=config,
-        ssl_context=ssl_context,
-        until=until,
-        decide=decide,
-        prepare_request=prepare_request,
-        include=include,
-        on_event=on_event,
-        on_change=on_change,
-        on_error=on_error,
-        name=name,
-        uds=uds,
-        wait=wait,
-    )
+connect = Connection
+"""``connect(url, ...)``: the way in; see :class:`Connection`."""

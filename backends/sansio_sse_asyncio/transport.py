@@ -10,7 +10,8 @@ import socket
 import ssl
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from sansio_sse import Origin, WireMachine
@@ -132,6 +133,31 @@ def default_context() -> ssl.SSLContext:
         context = _contexts[key] = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+class Opener(Protocol):
+    """How links are opened: :func:`open_link`, or another way with the same outcome."""
+
+    def __call__(
+        self,
+        link: Link,
+        origin: Origin,
+        *,
+        uds: str | None,
+        context: ssl.SSLContext | None,
+        handshake: float,
+    ) -> Coroutine[Any, Any, None]:
+        """Return when ``link`` has been told of its transport; raise when there will be none."""
+        ...
+
+
+def opener_for(loop: asyncio.AbstractEventLoop) -> Opener:
+    """Return how links are opened on this loop.
+
+    A loop which leads to a network of its own, as the one of :mod:`.testing` does, says so.
+    """
+    opener: Opener = getattr(loop, "sansio_sse_open_link", open_link)
+    return opener
 
 
 async def open_link(

@@ -1,0 +1,168 @@
+"""``Connection`` and ``connect()`` for plain sockets: no loop, no thread, no ``await``.
+
+Whoever is in a blocking call (iterating, ``receive``, ``wait_for``, ``post``, a state or error
+iterator) turns the crank: one selector over the stream, its side exchanges and a wake-up pair. One
+thread at a time may be in such a call; ``close``, ``disconnect``, ``restart`` and ``metrics`` are
+for any thread, and for signal handlers.
+"""
+
+import contextlib
+import random
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sansio_sse import (
+    LocalProtocolError,
+    Origin,
+    SyncConnectionDriver,
+)
+
+from .transport import Link, resolve
+
+__all__ = ["Connection", "connect"]
+
+_RACE_DELAY = 0.25  # RFC 8305 5: the recommended head start of an address over the next
+
+
+class Connection(SyncConnectionDriver):
+    """One event stream that survives; made by :func:`connect`.
+
+    A context manager, and an iterator of events.
+    """
+
+    __slots__ = (
+        "_commands",
+        "_crank",
+        "_links",
+        "_over",
+        "_waker",
+        "_wakeup",
+        "selector",
+    )
+
+    def _set_up(self) -> None:
+        self._links: dict[int, Link] = {}
+        self._crank = threading.Lock()
+        self._commands: deque[Callable[[], None]] = deque()
+        self._over = False
+        self.selector: Any = None
+        self._waker: Any = None
+        self._wakeup: Any = None
+
+    # --- The crank -----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self.selector is None and not self._over:
+            self.selector = selectors.DefaultSelector()
+            self._waker, self._wakeup = socket.socketpair()
+            self._waker.setblocking(False)
+            self._wakeup.setblocking(False)
+            self.selector.register(self._wakeup, selectors.EVENT_READ, self._woken)
+
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[None]:
+        if not self._crank.acquire(blocking=False):
+            raise LocalProtocolError("another call of this connection is under way")
+        try:
+            yield
+        finally:
+            self._crank.release()
+            self._run_commands()
+
+    def _turn(self, seconds: float | None) -> bool:
+        links = list(self._links.values())
+        pending = [link for link in links if link.pending]
+        racing = [link for link in links if link.racing]
+        if pending or self._commands:
+            seconds = 0
+        elif racing:
+            seconds = _RACE_DELAY if seconds is None else min(seconds, _RACE_DELAY)
+        ready = self.selector.select(seconds)
+        for link in pending:
+            link.ready()
+        for key, _ in ready:
+            key.data()
+        if not ready:
+            for link in racing:
+                link.next_address()
+        came = bool(ready or pending or self._commands)
+        while self._commands:
+            self._commands.popleft()()
+        return came
+
+    def _woken(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wakeup.recv(4096)
+
+    def _run_commands(self) -> None:
+        """Run what others have asked for, here, unless somebody is inside and will."""
+        while self._commands and self._crank.acquire(blocking=False):
+            try:
+                while self._commands:
+                    self._commands.popleft()()
+            finally:
+                self._crank.release()
+
+    # --- Verbs ---------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return time.monotonic()
+
+    def _wall_clock(self) -> float:
+        return time.time()
+
+    _random = staticmethod(random.random)
+
+    def _arm(self, at: float | None) -> None:
+        pass  # whoever turns the crank looks at the deadline each time
+
+    def _wake(self) -> None:
+        pass  # and at everything else
+
+    def _from_elsewhere(self, command: Callable[[], None]) -> None:
+        self._commands.append(command)
+        self._run_commands()
+        if self._commands and self._waker is not None:
+            with contextlib.suppress(OSError):  # full is awake, and closed is over
+                self._waker.send(b"\0")
+
+    def _open(self, transport: int, origin: Origin) -> None:
+        link = self._links[transport] = Link(self, transport, origin)
+        if self._uds is not None:
+            link.found([(socket.AF_UNIX, self._uds)], None)
+        else:
+            resolve(origin.host, origin.port, link.found, self._from_elsewhere)
+
+    def _send(self, transport: int, data: bytes) -> None:
+        self._links[transport].send(data)
+
+    def _drop(self, transport: int) -> None:
+        link = self._links.pop(transport, None)
+        if link is not None:
+            link.drop()
+
+    def _reading(self, transport: int, on: bool) -> None:
+        self._links[transport].reading(on)
+
+    def _unhandled(self, error: BaseException) -> None:
+        sys.excepthook(type(error), error, error.__traceback__)
+
+    def _released(self) -> bool:
+        return not self._links
+
+    def _ended(self) -> None:
+        self._over = True
+        if self.selector is not None:
+            self.selector.close()
+            self._waker.close()
+            self._wakeup.close()
+
+
+connect = Connection
+"""``connect(url, ...)``: the way in; see :class:`Connection`."""

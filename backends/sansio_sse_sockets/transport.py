@@ -1,0 +1,257 @@
+"""Transports of plain sockets: non-blocking, in one selector, turned by whoever is in a call.
+
+Nothing here decides anything. Waiting is bounded by the core, which drops what takes too long; name
+resolution and the race of addresses are the one wait it cannot see into.
+"""
+
+import os
+import selectors
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sansio_sse import Origin, WireMachine
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+Address = tuple[socket.AddressFamily, Any]
+Found = Callable[[list[Address], Exception | None], None]
+
+_READ_SIZE = 65536
+_READ = selectors.EVENT_READ
+_WRITE = selectors.EVENT_WRITE
+
+_contexts: dict[tuple[str | None, str | None], ssl.SSLContext] = {}
+
+
+class Link:
+    """One transport of a connection: racing addresses, shaking hands, then moving bytes."""
+
+    __slots__ = (
+        "_connection",
+        "_dropped",
+        "_number",
+        "_origin",
+        "_outgoing",
+        "_racers",
+        "_reading",
+        "_waiting",
+        "sock",
+    )
+
+    def __init__(self, connection: "Connection", number: int, origin: Origin) -> None:
+        self._connection = connection
+        self._number = number
+        self._origin = origin
+        self._dropped = False
+        self._reading = True
+        self._outgoing = b""
+        self._waiting: deque[Address] = deque()  # addresses not tried yet
+        self._racers: set[socket.socket] = set()  # attempts under way
+        self.sock: Any = None
+
+    # --- Opening -------------------------------------------------------------------------------
+
+    @property
+    def racing(self) -> bool:
+        """Whether another address may be tried beside those under way."""
+        return bool(self._waiting)
+
+    def found(self, addresses: list[Address], error: Exception | None) -> None:
+        """Begin the race: the name is resolved, or is not."""
+        if not self._dropped:
+            self._waiting.extend(addresses)
+            self.next_address(error)
+
+    def next_address(self, error: Exception | None = None) -> None:
+        """Try one more address, some time after the one before or when that failed (RFC 8305 5)."""
+        if self._waiting:
+            family, address = self._waiting.popleft()
+            racer = socket.socket(family, socket.SOCK_STREAM)
+            racer.setblocking(False)
+            self._racers.add(racer)
+            racer.connect_ex(address)  # what it fails with is told when it is writable
+            self._connection.selector.register(racer, _WRITE, lambda: self._raced(racer))
+        elif not self._racers:
+            self._fail(error or OSError("the name has no address"))
+
+    def _raced(self, racer: socket.socket) -> None:
+        if racer not in self._racers:
+            return  # lost to another in this very turn
+        failed = racer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self._racers.remove(racer)
+        self._connection.selector.unregister(racer)
+        if failed:
+            racer.close()
+            self.next_address(OSError(failed, os.strerror(failed)))
+            return
+        self._stop_racing()
+        self.sock = racer
+        if self._origin.secure:
+            self._wrap()
+        else:
+            self._connection.selector.register(racer, _READ, self.ready)
+            self._opened()
+
+    def _stop_racing(self) -> None:
+        self._waiting.clear()
+        while self._racers:
+            racer = self._racers.pop()
+            self._connection.selector.unregister(racer)
+            racer.close()
+
+    def _wrap(self) -> None:
+        context = self._connection._ssl_context or default_context()
+        try:
+            self.sock = context.wrap_socket(
+                self.sock, server_hostname=self._origin.host, do_handshake_on_connect=False
+            )
+        except (OSError, ValueError) as error:
+            self._fail(error)
+            return
+        self._connection.selector.register(self.sock, _WRITE, self._shake_hands)
+        self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        if self._dropped:
+            return
+        selector = self._connection.selector
+        try:
+            self.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            selector.modify(self.sock, _READ, self._shake_hands)
+        except ssl.SSLWantWriteError:
+            selector.modify(self.sock, _WRITE, self._shake_hands)
+        except (OSError, ValueError) as error:
+            self._fail(error)
+        else:
+            selector.modify(self.sock, _READ, self.ready)
+            self._opened()
+
+    def _opened(self) -> None:
+        if self.sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connection._take(WireMachine.transport_opened, self._number)
+
+    def _fail(self, error: Exception) -> None:
+        self._connection._take(WireMachine.transport_failed, self._number, error)
+        self._connection._drop(self._number)  # the core closes nothing that failed by itself
+
+    # --- Moving bytes --------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether TLS holds bytes which the selector cannot see."""
+        return self._reading and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
+    def ready(self) -> None:
+        """The selector (or TLS) says that something can be done."""
+        if self._outgoing:
+            self._flush()
+        while self._reading and not self._dropped:
+            try:
+                data = self.sock.recv(_READ_SIZE)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError as error:
+                self._fail(error)
+                return
+            if not data:
+                self.reading(False)
+                self._connection._take(WireMachine.end_received, self._number)
+                return
+            self._connection._take(WireMachine.bytes_received, self._number, data)
+            if not self.pending:
+                return
+
+    def send(self, data: bytes) -> None:
+        """Write, and report when all of it has left."""
+        self._outgoing += data
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._outgoing:
+                sent = self.sock.send(self._outgoing)
+                self._outgoing = self._outgoing[sent:]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._register()
+        except OSError as error:
+            self._fail(error)
+        else:
+            self._register()
+            self._connection._take(WireMachine.bytes_sent, self._number)
+
+    def reading(self, on: bool) -> None:
+        """Read, or do not."""
+        self._reading = on
+        self._register()
+
+    def _register(self) -> None:
+        """Tell the selector what is waited for; a socket that waits for nothing is not in it."""
+        selector = self._connection.selector
+        mask = (_READ if self._reading else 0) | (_WRITE if self._outgoing else 0)
+        known = self.sock in selector.get_map()
+        if known and mask:
+            selector.modify(self.sock, mask, self.ready)
+        elif known:
+            selector.unregister(self.sock)
+        elif mask:
+            selector.register(self.sock, mask, self.ready)
+
+    def drop(self) -> None:
+        """Close at once, or stop opening."""
+        self._dropped = True
+        self._stop_racing()
+        if self.sock is not None:
+            if self.sock in self._connection.selector.get_map():
+                self._connection.selector.unregister(self.sock)
+            self.sock.close()
+
+
+def default_context() -> ssl.SSLContext:
+    """Return a verifying context; one for each setting of SSL_CERT_FILE and SSL_CERT_DIR."""
+    key = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    context = _contexts.get(key)
+    if context is None:
+        context = _contexts[key] = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def resolve(host: str, port: int, found: Found, run: Callable[[Callable[[], None]], None]) -> None:
+    """Call ``found`` with addresses: at once for a number, else by ``run`` from a daemon thread."""
+    try:
+        addresses = _addresses(host, port, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    else:
+        found(addresses, None)
+        return
+
+    def look_up() -> None:
+        addresses: list[Address] = []
+        failure: Exception | None = None
+        try:
+            addresses = _addresses(host, port, 0)
+        except (OSError, UnicodeError) as error:
+            failure = error
+        run(lambda: found(addresses, failure))
+
+    threading.Thread(target=look_up, name="sansio-sse-dns", daemon=True).start()
+
+
+def _addresses(host: str, port: int, flags: int) -> list[Address]:
+    """Return addresses, families in turn, the system's favourite first (RFC 8305 4)."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    queues: dict[socket.AddressFamily, deque[Address]] = {}
+    for family, _, _, _, address in found:
+        queues.setdefault(family, deque()).append((family, address))
+    ordered: list[Address] = []
+    while any(queues.values()):
+        ordered += [queue.popleft() for queue in queues.values() if queue]
+    return ordered

@@ -1,0 +1,67 @@
+"""Actions in words, one line each: the same for the same action, in every process.
+
+Traces and recordings compare these lines, so nothing may be in them that differs from run to run: no
+addresses in memory, no order of a set. What goes out may hold credentials and is shown by its size alone.
+"""
+
+from typing import Any
+
+from ..actions import (
+    CloseTransport,
+    Connected,
+    ErrorOccurred,
+    OpenTransport,
+    PauseTransport,
+    PostAnswered,
+    PrepareRequest,
+    ResumeTransport,
+    ScheduleReconnect,
+    SendBytes,
+    StateChanged,
+)
+from ..event_stream import Comment, LastEventIdChanged, ServerSentEvent
+
+__all__ = ["describe_action"]
+
+
+def describe_action(action: Any) -> str:
+    """Return one line about an action of a :class:`~sansio_sse.WireMachine`.
+
+    >>> describe_action(ServerSentEvent(data="hello", id="7", has_id=True))
+    "event message id='7' 'hello'"
+    >>> describe_action(ScheduleReconnect(at=12.5, delay=0.5, attempt=3))
+    'reconnect 3 in 0.500000 s'
+    """
+    match action:
+        case ServerSentEvent(event, data, identity):
+            return f"event {event} id={identity!r} {data!r}"
+        case Connected(attempt, resumed, response):
+            return f"connected after {attempt} retries, resumed={resumed}, {response.status}"
+        case Comment(text):
+            return f"comment {text!r}"
+        case LastEventIdChanged(identity):
+            return f"last event id {identity!r}"
+        case StateChanged(old, new):
+            return f"state {old.value} -> {new.value}"
+        case ErrorOccurred(error):
+            return f"error {type(error).__name__}: {error}"
+        case ScheduleReconnect(_, delay, attempt):
+            return f"reconnect {attempt} in {delay:.6f} s"
+        case PostAnswered(_, response, content, error):
+            if response is None:
+                return f"post failed {type(error).__name__}: {error}"
+            return f"post answered {response.status}, {len(content)} bytes"
+        case PrepareRequest(request, attempt):
+            return f"prepare {attempt} {request.method}"
+        case OpenTransport(transport, origin):
+            return f"open {transport} {origin}"
+        case SendBytes(transport, data):
+            return f"send {transport} {len(data)} bytes"
+        case CloseTransport(transport):
+            return f"close {transport}"
+        case PauseTransport(transport):
+            return f"pause {transport}"
+        case ResumeTransport(transport):
+            return f"resume {transport}"
+        case _:
+            raise TypeError(f"not an action of a wire machine: {action!r}")

@@ -1,0 +1,240 @@
+"""Connections over a scripted network, on a clock that jumps: days in seconds, the same each time.
+
+A :class:`SimulatedConnection` is one more driver: the same buffer, watchers and order of inputs as under
+asyncio, over verbs that touch nothing. What it did stands in the trace of its :class:`Simulation`, a
+line for each thing that happened, identical for the same seed in any process on any Python.
+
+No waiting, no threads, no tasks: whatever is to happen at a time is scheduled on the clock.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from ..actions import Event
+from ..faces import SyncConnectionDriver
+from ..http import Origin
+from ..wire import WireMachine
+from .clock import VirtualClock, VirtualTimer
+from .description import describe_action
+from .network import ScriptedNetwork, ScriptedTransport
+
+__all__ = ["SimulatedConnection", "Simulation"]
+
+_EPOCH = 1_767_225_600.0  # 2026-01-01: at 0 on the clock, for people
+
+
+class _Line:
+    """What the network tells about one transport, handed on under its number."""
+
+    __slots__ = ("_connection", "_number")
+
+    def __init__(self, connection: "SimulatedConnection", number: int) -> None:
+        self._connection = connection
+        self._number = number
+
+    def transport_opened(self) -> None:
+        self._connection._note(f"opened {self._number}")
+        self._connection._take(WireMachine.transport_opened, self._number)
+
+    def transport_failed(self, error: BaseException) -> None:
+        self._connection._note(f"failed {self._number}")
+        self._connection._take(WireMachine.transport_failed, self._number, error)
+
+    def bytes_received(self, data: bytes) -> None:
+        self._connection._note(f"received {self._number} {len(data)} bytes")
+        self._connection._take(WireMachine.bytes_received, self._number, data)
+
+    def end_received(self) -> None:
+        self._connection._note(f"ended {self._number}")
+        self._connection._take(WireMachine.end_received, self._number)
+
+
+class SimulatedConnection(SyncConnectionDriver):
+    """A connection in a :class:`Simulation`, which makes it.
+
+    It has the methods of every driver, as plain calls: to wait is to let time pass, for all that is in
+    the simulation. Where the simulation reads (``reading=True``), events are taken as soon as they
+    come, into :attr:`received`; else they wait for ``receive()`` or a ``for`` loop.
+    """
+
+    __slots__ = ("_label", "_simulation", "_timer", "_transports", "received")
+
+    def __init__(
+        self, simulation: "Simulation", label: str, url: str, *, reading: bool, **options: Any
+    ) -> None:
+        self._simulation = simulation
+        self._label = label
+        super().__init__(url, **options)
+        # Each has chance of its own, so that one connection more does not change the others.
+        self._machine._random = simulation.network.random.fork()
+        self._reading_now = reading
+        self.received: list[Event] = []
+        """What the simulation has read, in order."""
+
+    # --- Verbs ---------------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        self._timer: VirtualTimer | None = None
+        self._transports: dict[int, ScriptedTransport] = {}
+
+    def _now(self) -> float:
+        return self._simulation.clock.now
+
+    def _wall_clock(self) -> float:
+        return _EPOCH + self._simulation.clock.now
+
+    @staticmethod
+    def _random() -> float:
+        return 0.5  # replaced by what the seed gives, before it is asked
+
+    def _arm(self, at: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        clock = self._simulation.clock
+        self._timer = None if at is None else clock.call_at(at, self._deadline_reached)
+
+    def _wake(self) -> None:
+        # Whoever is in a blocking call looks again after each turn anyway.
+        if self._reading_now:
+            while self._buffer and not self._closing:
+                self.received.append(self._buffer.popleft())
+            self._drained()
+
+    def _from_elsewhere(self, command: Callable[[], None]) -> None:
+        clock = self._simulation.clock
+        clock.call_at(clock.now, command)
+
+    def _open(self, transport: int, origin: Origin) -> None:
+        opened = self._simulation.network.open(origin, _Line(self, transport))
+        self._transports[transport] = opened
+
+    def _send(self, transport: int, data: bytes) -> None:
+        if self._transports[transport].send(data):
+            self._take(WireMachine.bytes_sent, transport)
+
+    def _drop(self, transport: int) -> None:
+        dropped = self._transports.pop(transport, None)
+        if dropped is not None:  # it is None where a request was being prepared
+            dropped.close()
+
+    def _reading(self, transport: int, on: bool) -> None:
+        if on:
+            self._transports[transport].resume()
+        else:
+            self._transports[transport].pause()
+
+    def _unhandled(self, error: BaseException) -> None:
+        raise error  # out of the run
+
+    def _released(self) -> bool:
+        return not self._transports
+
+    def _start(self) -> None:
+        """There is nothing to get ready."""
+
+    def _inside(self) -> Any:
+        return nullcontext()  # there is one thread
+
+    def _turn(self, seconds: float | None) -> bool:
+        return self._simulation._turn(seconds)
+
+    # --- The trace -----------------------------------------------------------------------------
+
+    def _note(self, what: str) -> None:
+        self._simulation._note(self._label, what)
+
+    def _act(self, action: Any) -> None:
+        self._note(describe_action(action))
+        super()._act(action)
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._note(describe_action(event))
+        super()._deliver(events)
+
+
+class Simulation:
+    """A clock, a network and any number of connections.
+
+    :param seed: decides everything that is left to chance: jitter, cuts, whatever draws from ``network.random``.
+    :param latency: seconds that anything takes from one side to the other.
+    :param traced: False: keep no trace, for runs in which only the outcome counts.
+
+    >>> from sansio_sse.testing import EventLog, Simulation
+    >>> simulation = Simulation(seed=1)
+    >>> log = EventLog()
+    >>> log.add_many(3, start=1.0, every=10.0)
+    >>> server = simulation.network.server("https://api.example.com", log)
+    >>> simulation.network.outage(5.0, 35.0)
+    >>> connection = simulation.connect("https://api.example.com/events")
+    >>> simulation.run(until=60.0)
+    >>> [event.id for event in connection.received], connection.state.value, server.refusals
+    (['1', '2', '3'], 'connected', 8)
+    >>> print(simulation.trace[0])
+         0.000000 #1 state disconnected -> connecting
+    """
+
+    def __init__(self, seed: int = 0, *, latency: float = 0.0, traced: bool = True) -> None:
+        self.clock = VirtualClock()
+        """On which everything happens."""
+        self.network = ScriptedNetwork(seed, latency=latency, clock=self.clock)
+        """Where servers are scripted."""
+        self.connections: list[SimulatedConnection] = []
+        self.trace: list[str] = []
+        """What happened, a line each: the time, the connection, what."""
+        self._traced = traced
+
+    def connect(
+        self, url: str, *, reading: bool = True, name: str | None = None, **options: Any
+    ) -> SimulatedConnection:
+        """Make a connection and begin; what follows, follows as time passes.
+
+        The options are those of any driver's ``connect()``. With ``reading=False`` nobody reads its
+        events until somebody calls ``receive()``.
+        """
+        connection = self.connection(url, reading=reading, name=name, wait=False, **options)
+        return connection.open()
+
+    def connection(
+        self, url: str, *, reading: bool = False, name: str | None = None, **options: Any
+    ) -> SimulatedConnection:
+        """Make a connection as any driver's ``connect()`` does: ``with``, or ``open()``, begins."""
+        label = name or f"#{len(self.connections) + 1}"
+        made = SimulatedConnection(self, label, url, reading=reading, name=name, **options)
+        self.connections.append(made)
+        return made
+
+    def call_at(self, at: float, callback: Callable[..., object], *arguments: Any) -> VirtualTimer:
+        """Call ``callback(*arguments)`` at a time: what users do in the middle of a run."""
+        return self.clock.call_at(at, callback, *arguments)
+
+    def run(self, until: float) -> None:
+        """Let time pass until ``until``, from deadline to deadline. What a callback raises comes out here."""
+        self.clock.advance_to(until)
+
+    def run_until(self, condition: Callable[[], bool], *, limit: float = 86400.0) -> None:
+        """Let time pass until ``condition()`` is true, as seen after each instant.
+
+        Raises TimeoutError when it is not true after ``limit`` seconds.
+        """
+        end = self.clock.now + limit
+        while not condition():
+            if not self._turn(end - self.clock.now):
+                raise TimeoutError(f"it did not come true in {limit:g} s")
+
+    def _turn(self, seconds: float | None) -> bool:
+        """Let time pass until something happens, or that long; return whether something did."""
+        clock = self.clock
+        due = clock.next_at
+        if seconds is None:
+            if due is None:
+                raise RuntimeError("nothing will ever happen any more, and somebody waits for it")
+        elif due is None or due > clock.now + seconds:
+            clock.advance(seconds)
+            return False
+        return clock.jump()
+
+    def _note(self, label: str, what: str) -> None:
+        if self._traced:
+            self.trace.append(f"{self.clock.now:13.6f} {label} {what}")
