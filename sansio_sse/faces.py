@@ -5,6 +5,7 @@ that yield whenever they have to wait. A face runs them over its driver's ``_wai
 all it does. The two have the same methods with the same meaning; only ``aclose`` is async alone.
 """
 
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -194,14 +195,16 @@ class SyncConnectionDriver(ConnectionDriver):
     ========================= ====================================================================
     ``_turn(seconds)``        wait that long at most (None: for ever) for news and take it
     ``_start()``              get ready
-    ``_inside()``             a context for the one thread that turns the crank
+    ``_inside``               a context manager: the one thread that turns the crank
     ========================= ====================================================================
 
     Whoever is in a blocking call turns the crank; if nobody is, nothing happens: no pings, no
     timeouts, no reconnects.
     """
 
-    __slots__ = ()
+    __slots__ = ("_inside",)
+
+    _inside: AbstractContextManager[None]
 
     def connect(self) -> None:
         """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
@@ -214,7 +217,7 @@ class SyncConnectionDriver(ConnectionDriver):
 
     def _begin(self) -> None:
         self._start()
-        with self._inside():
+        with self._inside:
             self._connect_now()
 
     def open(self) -> Self:
@@ -245,7 +248,10 @@ class SyncConnectionDriver(ConnectionDriver):
 
     def __next__(self) -> Event:
         try:
-            return self.receive()
+            # The common case first: what is buffered costs no waiting and little bookkeeping.
+            with self._inside:
+                event = self._poll()
+            return self.receive() if event is None else event
         except ConnectionClosed:
             raise StopIteration from None
 
@@ -296,7 +302,7 @@ class SyncConnectionDriver(ConnectionDriver):
         self._run(self._closing_down())
 
     def _run(self, waiting: Waiting[T]) -> T:
-        with self._inside():
+        with self._inside:
             try:
                 while True:
                     self._wait(next(waiting))
@@ -319,9 +325,6 @@ class SyncConnectionDriver(ConnectionDriver):
             raise TimeoutError
 
     def _start(self) -> None:
-        raise NotImplementedError
-
-    def _inside(self) -> Any:
         raise NotImplementedError
 
     def _turn(self, seconds: float | None) -> bool:

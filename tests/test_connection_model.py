@@ -122,6 +122,7 @@ class ConnectionModel(RuleBasedStateMachine):
             include=include,
         )
         self.book = Book(self.machine, self.log)
+        self.sound = True
         self.now = 0.0
         self.newest = 0
         self.stream: int | None = None  # its number, while the machine has not given it up
@@ -139,12 +140,14 @@ class ConnectionModel(RuleBasedStateMachine):
     def tell(self, what: Callable[..., Sequence[Any]], *args: Any) -> Sequence[Any]:
         self.book.told(self.now)
         before = self.machine.state
+        self.sound = False
         actions = what(*args, self.now)
         if before is S.CLOSED:
             assert not actions
         for action in self.book.write(actions):
             self.work(action)
         self.redirecting = False
+        self.sound = True
         return actions
 
     def work(self, action: Any) -> None:
@@ -489,13 +492,13 @@ class ConnectionModel(RuleBasedStateMachine):
             assert not self.machine.tick(self.now - seconds)
 
     def teardown(self) -> None:
-        if hasattr(self, "machine"):
+        self.spies.close()
+        if self.sound:  # else a failure is on its way already
             self.tell(self.machine.close)
             assert self.book.state is S.CLOSED
             assert self.stream is None
             assert self.ping is None
             assert not self.posts
-            self.spies.close()
 
 
 TestConnectionModel = ConnectionModel.TestCase

@@ -1,8 +1,8 @@
 """Testing an application without waiting: a scripted network, and an event loop whose time jumps.
 
-The application stays as it is: it calls ``sansio_sse_asyncio.connect(...)``, sleeps, sets timeouts. The
-loop it runs on opens transports in a :class:`~sansio_sse.testing.ScriptedNetwork` instead of the world, https
-included, and when everybody waits, its time jumps to the next thing that is due::
+The application stays as it is: it calls ``sansio_sse_asyncio.connect(...)``, sleeps, sets timeouts.
+The loop it runs on opens transports in a :class:`~sansio_sse.testing.ScriptedNetwork` instead of
+the world, https included, and when everybody waits, its time jumps to the next thing that is due::
 
     from sansio_sse_asyncio.testing import sse_network  # the fixture, for pytest
 
@@ -12,9 +12,9 @@ included, and when everybody waits, its time jumps to the next thing that is due
         sse_network.outage(10, 40)
         sse_network.run(app)
 
-Only what is scripted takes time. Threads and real sockets live in another time, which would pass at random;
-on this loop they are refused. pytest is needed for the fixture alone: without it, ``sse_network`` is a
-plain generator function, and :class:`SSENetwork` works as it does with it.
+Only what is scripted takes time. Threads and real sockets live in another time, which would pass at
+random; on this loop they are refused. pytest is needed for the fixture alone: without it,
+``sse_network`` is a plain generator function, and :class:`SSENetwork` works as it does with it.
 """
 
 import asyncio
@@ -84,8 +84,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop on a :class:`~sansio_sse.testing.VirtualClock`.
 
     Sleeping, timeouts and timers take no time; when all tasks wait, the clock jumps to what is due
-    next. Where nothing is, it raises :class:`DeadlockError` instead of hanging. What needs real time (threads,
-    sockets, processes) raises RuntimeError.
+    next. Where nothing is, it raises :class:`DeadlockError` instead of hanging. What needs real
+    time (threads, sockets, processes) raises RuntimeError.
 
     >>> import asyncio
     >>> clock = VirtualClock()
@@ -221,7 +221,8 @@ class _Transport(asyncio.Transport):
         self._wire.close()
         if not self._lost:
             self._lost = True
-            self._loop.call_soon(self._link.connection_lost, error)
+            told: Any = error  # an Exception, whatever a script may raise
+            self._loop.call_soon(self._link.connection_lost, told)
 
 
 class SSENetwork(ScriptedNetwork):
@@ -235,7 +236,8 @@ class SSENetwork(ScriptedNetwork):
     ...         async for event in connection:
     ...             return event.data
     >>> network = SSENetwork()
-    >>> network.server("https://api.example.com", [Respond(), send_event("hello", after=60), Stall()])
+    >>> script = [Respond(), send_event("hello", after=60), Stall()]
+    >>> network.server("https://api.example.com", script)
     <ScriptedServer https://api.example.com>
     >>> network.run(app), network.clock.now
     ('hello', 60.0)
@@ -251,9 +253,10 @@ class SSENetwork(ScriptedNetwork):
     ) -> T:
         """Run a coroutine, or a function without arguments that makes one, and return its result.
 
-        The clock goes on from where it stands, and chance (the module ``random``, from which jitter is drawn) begins
-        at the seed. ``limit`` is how many virtual seconds it may take, or TimeoutError is raised: an
-        application that reconnects for ever would otherwise run for ever. None: no limit.
+        The clock goes on from where it stands, and chance (the module ``random``, from which jitter
+        is drawn) begins at the seed. ``limit`` is how many virtual seconds it may take, or
+        TimeoutError is raised: an application that reconnects for ever would otherwise run for
+        ever. None: no limit.
 
         Raises :class:`DeadlockError` if the application waits for what cannot come, and what it
         raises itself.

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from sansio_sse import (
@@ -28,6 +28,25 @@ from .transport import Link, resolve
 __all__ = ["Connection", "connect"]
 
 _RACE_DELAY = 0.25  # RFC 8305 5: the recommended head start of an address over the next
+
+
+class Inside:
+    """The one call that turns the crank; as a class, because every event passes through it."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        if not self._connection._crank.acquire(blocking=False):
+            raise LocalProtocolError("another call of this connection is under way")
+
+    def __exit__(self, *raised: object) -> None:
+        connection = self._connection
+        connection._crank.release()
+        if connection._commands:
+            connection._run_commands()
 
 
 class Connection(SyncConnectionDriver):
@@ -49,6 +68,7 @@ class Connection(SyncConnectionDriver):
     def _set_up(self) -> None:
         self._links: dict[int, Link] = {}
         self._crank = threading.Lock()
+        self._inside = Inside(self)
         self._commands: deque[Callable[[], None]] = deque()
         self._over = False
         self.selector: Any = None
@@ -64,16 +84,6 @@ class Connection(SyncConnectionDriver):
             self._waker.setblocking(False)
             self._wakeup.setblocking(False)
             self.selector.register(self._wakeup, selectors.EVENT_READ, self._woken)
-
-    @contextlib.contextmanager
-    def _inside(self) -> Iterator[None]:
-        if not self._crank.acquire(blocking=False):
-            raise LocalProtocolError("another call of this connection is under way")
-        try:
-            yield
-        finally:
-            self._crank.release()
-            self._run_commands()
 
     def _turn(self, seconds: float | None) -> bool:
         links = list(self._links.values())

@@ -1,11 +1,11 @@
 """Testing without waiting: a clock that jumps, a network that is a script, simulation and replay.
 
-For those who test what they built on the core, or the core itself. An application is tested with the
-same scripts by its driver's own ``testing`` module, ``sansio_sse_asyncio.testing`` for one.
+For those who test what they built on the core, or the core itself. An application is tested with
+the same scripts by its driver's own ``testing`` module, ``sansio_sse_asyncio.testing`` for one.
 
 * :class:`VirtualClock` and :class:`SeededRandom`: time and chance that repeat themselves;
-* :class:`ScriptedNetwork`: servers made of steps (:class:`Respond`, :class:`Send`, :class:`Cut`, ...) or of
-  functions, :class:`EventLog` for one; outages;
+* :class:`ScriptedNetwork`: servers made of steps (:class:`Respond`, :class:`Send`, :class:`Cut`,
+  ...) or of functions, :class:`EventLog` for one; outages;
 * :class:`Simulation`: connections over such a network, and the trace of what happened;
 * :func:`record` and :class:`Recording`: what a driver told its machine, and telling it again.
 

@@ -1,8 +1,8 @@
 """Chance that repeats itself: a small generator of its own, the same on every Python.
 
 The core draws no number by itself, and the standard library's generator is no part of it; what it
-promises about its sequence of numbers, moreover, ends at some of its methods. Nothing here is fit for
-secrets.
+promises about its sequence of numbers, moreover, ends at some of its methods. Nothing here is fit
+for secrets.
 """
 
 from collections.abc import MutableSequence, Sequence
@@ -16,7 +16,7 @@ _MASK = (1 << 64) - 1
 
 
 class SeededRandom:
-    """SplitMix64: numbers that look random, and are the same for the same seed, everywhere and always.
+    """SplitMix64: numbers that look random, and are the same for the same seed everywhere.
 
     An instance is what machines take as ``random``: called, it returns a float in [0, 1).
 
@@ -64,5 +64,5 @@ class SeededRandom:
             items[last], items[other] = items[other], items[last]
 
     def fork(self) -> "SeededRandom":
-        """Return a generator of its own, so that what one part draws does not shift what another gets."""
+        """Return another generator: what is drawn from it does not shift what comes from this."""
         return SeededRandom(self.bits())

@@ -1,8 +1,9 @@
 """A clock that stands still until it is told to jump, and what is due on the way.
 
-Everything in :mod:`sansio_sse.testing` happens on a :class:`VirtualClock`: a day passes as fast as what
-happens in it can be computed, and what is due at one instant happens in the order in which it was asked
-for. It must not know what it is used for: networks, connections and event loops are its callers.
+Everything in :mod:`sansio_sse.testing` happens on a :class:`VirtualClock`: a day passes as fast as
+what happens in it can be computed, and what is due at one instant happens in the order in which it
+was asked for. It must not know what it is used for: networks, connections and event loops are its
+callers.
 """
 
 import heapq
@@ -80,16 +81,20 @@ class VirtualClock:
         return heap[0][0] if heap else None
 
     def call_at(self, at: float, callback: Callable[..., object], *arguments: Any) -> VirtualTimer:
-        """Call ``callback(*arguments)`` at ``at``; what is past is due now. Equal times keep their order."""
+        """Call ``callback(*arguments)`` at ``at``; what is past is due now.
+
+        What is due at the same time keeps the order in which it was asked for.
+        """
         timer = VirtualTimer(max(at, self._now), callback, arguments)
         self._number += 1
         heapq.heappush(self._heap, (timer.at, self._number, timer))
         return timer
 
     def jump(self) -> bool:
-        """Jump to the next instant at which something is due and do all of it; return whether there was any.
+        """Jump to the next instant at which something is due, and do all that is due then.
 
-        Raises RuntimeError when that never ends: a script that lets no time pass would hang for ever.
+        Return whether there was anything. Raises RuntimeError when that never ends: a script that lets no time pass would hang for
+        ever.
         """
         at = self.next_at
         if at is None:
@@ -104,7 +109,10 @@ class VirtualClock:
         return True
 
     def advance_to(self, at: float) -> None:
-        """Let time pass until ``at``, doing what is due on the way. Raises ValueError for a time past."""
+        """Let time pass until ``at``, doing what is due on the way.
+
+        Raises ValueError for a time past.
+        """
         if at < self._now:
             raise ValueError(f"it is {self._now:g} s already: a clock does not go back to {at:g} s")
         while (due := self.next_at) is not None and due <= at:

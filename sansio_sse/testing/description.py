@@ -1,12 +1,13 @@
 """Actions in words, one line each: the same for the same action, in every process.
 
-Traces and recordings compare these lines, so nothing may be in them that differs from run to run: no
-addresses in memory, no order of a set. What goes out may hold credentials and is shown by its size alone.
+Traces and recordings compare these lines, so nothing may be in them that differs from run to run:
+no addresses in memory, no order of a set. What goes out may hold credentials and is shown by its
+size alone.
 """
 
 from typing import Any
 
-from ..actions import (
+from sansio_sse.actions import (
     CloseTransport,
     Connected,
     ErrorOccurred,
@@ -19,7 +20,7 @@ from ..actions import (
     SendBytes,
     StateChanged,
 )
-from ..event_stream import Comment, LastEventIdChanged, ServerSentEvent
+from sansio_sse.event_stream import Comment, LastEventIdChanged, ServerSentEvent
 
 __all__ = ["describe_action"]
 

@@ -1,14 +1,15 @@
 """A server's numbered log of events, which a client can read from any place in it.
 
-It is the honest server against which resuming is tested: each event has an id, Last-Event-ID is honoured, and
-what was sent is known, so that it can be compared with what came out. Its only malice is to cut, where
-chance has it.
+It is the honest server against which resuming is tested: each event has an id, Last-Event-ID is
+honoured, and what was sent is known, so that it can be compared with what came out. Its only malice
+is to cut, where chance has it.
 """
 
 from collections.abc import Iterator
 
-from ..encoder import encode_comment, encode_event, encode_retry
-from ..event_stream import ServerSentEvent
+from sansio_sse.encoder import encode_comment, encode_event, encode_retry
+from sansio_sse.event_stream import ServerSentEvent
+
 from .chance import SeededRandom
 from .network import IncomingRequest
 from .steps import Cut, Framing, Reset, Respond, Send, Stall, Step
@@ -19,8 +20,9 @@ __all__ = ["EventLog"]
 class EventLog:
     """A handler for :meth:`~sansio_sse.testing.ScriptedNetwork.server` that follows a log.
 
-    Events have the ids ``"1"``, ``"2"``, ... A request with the id of one of them gets those after it, any other gets
-    all from the beginning; what is not due yet is sent when it is. At the end the stream stays open.
+    Events have the ids ``"1"``, ``"2"``, ... A request with the id of one of them gets those after
+    it, any other gets all from the beginning; what is not due yet is sent when it is. At the end
+    the stream stays open.
 
     :param cut: the chance, for each event sent, that the transport is lost in the middle of it.
     :param random: where that chance comes from; :attr:`ScriptedNetwork.random` for instance.
@@ -57,7 +59,8 @@ class EventLog:
     def add(self, data: str, *, at: float = 0.0, event: str = "message") -> str:
         """Add an event which is sent at ``at``, or after those before it; return its id.
 
-        The log is to be complete before its time comes: a stream that has reached the end adds nothing.
+        The log is to be complete before its time comes: a stream that has reached the end adds
+        nothing.
         """
         identity = str(len(self.events) + 1)
         self.events.append(ServerSentEvent(event, data, identity, has_id=True))
@@ -70,6 +73,7 @@ class EventLog:
             self.add(str(len(self.events) + 1), at=start + number * every)
 
     def __call__(self, request: IncomingRequest) -> Iterator[Step]:
+        """Answer a request."""
         yield Respond(framing=self._framing)
         if self._retry is not None:
             yield Send(encode_retry(self._retry))
@@ -87,7 +91,7 @@ class EventLog:
             if self._cut and self._random() < self._cut:
                 self.cuts += 1
                 yield Send(data[: self._random.randrange(len(data))], at=at)
-                yield self._random.choice((Cut(), Reset()))
+                yield Cut() if self._random() < 0.5 else Reset()
             yield Send(data, at=at)
         while self._keep_alive is not None:
             now += self._keep_alive

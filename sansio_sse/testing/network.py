@@ -2,8 +2,9 @@
 
 It stands in for everything behind ``OpenTransport``: names, TCP, TLS and servers. A client opens a
 transport and is told what happens to it through a :class:`TransportListener`; when, is the
-business of a :class:`~sansio_sse.testing.clock.VirtualClock`. Both the simulation beside this module
-and the virtual event loops of the drivers run over it, so that a script means the same in each.
+business of a :class:`~sansio_sse.testing.clock.VirtualClock`. Both the simulation beside this
+module and the virtual event loops of the drivers run over it, so that a script means the same in
+each.
 
 It must not know machines or drivers, and nothing here waits.
 """
@@ -16,8 +17,9 @@ from typing import Any, Protocol, Self, TypeAlias, assert_never
 
 import h11
 
-from ..errors import ConnectError
-from ..http import Headers, Origin
+from sansio_sse.errors import ConnectError
+from sansio_sse.http import Headers, Origin
+
 from .chance import SeededRandom
 from .clock import VirtualClock, VirtualTimer
 from .steps import Accept, Cut, End, Refuse, Reset, Respond, Send, Stall, Step
@@ -88,7 +90,7 @@ class IncomingRequest:
 Handler: TypeAlias = Callable[[IncomingRequest], Iterable[Step]]
 """Answers a request; a generator is asked for each step when the one before is done."""
 Behaviour: TypeAlias = Sequence[Step] | Handler
-"""How one incoming transport is answered: the same steps for any request, or what a handler says."""
+"""How one incoming transport is answered: by the same steps for any request, or by a handler."""
 
 
 class _Line:
@@ -117,9 +119,10 @@ class _Line:
 class ScriptedServer:
     """What answers at one origin; :meth:`ScriptedNetwork.server` makes it.
 
-    Behaviours stand in a line. A transport takes the first one away: when it is refused by it, or when its
-    request arrives. The last behaviour stays, for all who come later. Requests to a path with a
-    :meth:`route` take from the line of that route instead, so that pings and posts do not disturb the stream's.
+    Behaviours stand in a line. A transport takes the first one away: when it is refused by it, or
+    when its request arrives. The last behaviour stays, for all who come later. Requests to a path
+    with a :meth:`route` take from the line of that route instead, so that pings and posts do not
+    disturb the stream's.
     """
 
     __slots__ = ("_line", "_routes", "connections", "latency", "origin", "refusals", "requests")
@@ -311,7 +314,7 @@ class ScriptedTransport:
                     return
 
     def _perform(self, steps: Iterable[Step]) -> Iterator[float | bytes | Cut | Reset]:
-        """Turn steps into what is primitive: wait until a time, send bytes, end or break the transport."""
+        """Turn steps into primitives: wait until a time, send bytes, end or break the transport."""
         clock = self._network.clock
         chunked = False
         for step in steps:
@@ -397,7 +400,8 @@ class ScriptedNetwork:
     """Servers by origin, and all transports that are open to them.
 
     :param seed: of :attr:`random`, from which everything left to chance is drawn.
-    :param latency: seconds that anything takes from one side to the other; each server may have its own.
+    :param latency: seconds that anything takes from one side to the other; each server may have its
+        own.
     :param clock: on which everything happens; by default a new one, from 0.
 
     >>> from sansio_sse.testing import Respond, ScriptedNetwork, Stall, send_event
@@ -430,7 +434,7 @@ class ScriptedNetwork:
         return server
 
     def outage(self, start: float, end: float, origin: str | None = None) -> None:
-        """From ``start`` to ``end`` every transport is refused, and those open at ``start`` are reset.
+        """Refuse every transport from ``start`` to ``end``; reset those that are open at ``start``.
 
         Without an origin it concerns all servers. Times are those of the clock.
         """
@@ -443,8 +447,8 @@ class ScriptedNetwork:
     def open(self, origin: Origin, listener: TransportListener) -> ScriptedTransport:
         """Open a transport; for drivers. What comes of it is told to the listener, never at once.
 
-        Where no server is scripted, that is what the listener is told, as an error not worth a retry: it is a mistake
-        in the test, not weather.
+        Where no server is scripted, that is what the listener is told, as an error not worth a
+        retry: it is a mistake in the test, not weather.
         """
         server = self._servers.get(origin)
         if server is None:

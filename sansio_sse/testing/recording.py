@@ -1,11 +1,11 @@
 """What a driver told a machine, written down, and told again to a fresh one.
 
-The core is pure, so its inputs are all there is to know: who has them can repeat what happened, at a
-desk, without the network it happened on. A :class:`Recording` holds every input with its time, the
-random numbers that were drawn, and the answer in words; it is written as JSON lines.
+The core is pure, so its inputs are all there is to know: who has them can repeat what happened, at
+a desk, without the network it happened on. A :class:`Recording` holds every input with its time,
+the random numbers that were drawn, and the answer in words; it is written as JSON lines.
 
-It holds what the server sent, and of the client's side what ``prepare_request`` returned and ``post()``
-was given: look before you pass it on.
+It holds what the server sent, and of the client's side what ``prepare_request`` returned and
+``post()`` was given: look before you pass it on.
 """
 
 import base64
@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import errors
-from ..connection import ConnectionMachine
-from ..driver import ConnectionDriver
-from ..errors import SSEError
-from ..http import Request
-from ..wire import WireMachine
+from sansio_sse import errors
+from sansio_sse.connection import ConnectionMachine
+from sansio_sse.driver import ConnectionDriver
+from sansio_sse.errors import SSEError
+from sansio_sse.http import Request
+from sansio_sse.wire import WireMachine
+
 from .description import describe_action
 
 __all__ = ["RecordedInput", "Recording", "ReplayError", "record"]
@@ -80,8 +81,9 @@ class Recording:
     def replay(self, make: Callable[[Callable[[], float]], ConnectionMachine]) -> list[Any]:
         """Tell a fresh machine the same, and return all its actions.
 
-        ``make(random)`` makes the machine, with the request and the configuration of the recorded one and the
-        ``random`` it is given. Raises :class:`ReplayError` at the first answer that differs.
+        ``make(random)`` makes the machine, with the request and the configuration of the recorded
+        one and the ``random`` it is given. Raises :class:`ReplayError` at the first answer that
+        differs.
         """
         drawn: list[float] = []
 
@@ -115,10 +117,10 @@ class Recording:
 
 
 def record(connection: ConnectionDriver) -> Recording:
-    """Write down, from now on, what this connection's driver tells its machine; return the recording.
+    """Write down, from now on, what this connection's driver tells its machine.
 
-    Any driver's connection will do, before it connects. It costs time and memory; a connection which is not
-    recorded pays nothing for the possibility.
+    Any driver's connection will do, before it connects. It costs time and memory; a connection
+    which is not recorded pays nothing for the possibility.
     """
     recording = Recording()
     drawn: list[float] = []
@@ -136,18 +138,16 @@ def record(connection: ConnectionDriver) -> Recording:
             drawn.clear()
             answer = news(wire, *arguments_and_now)
             *given, now = arguments_and_now
-            recorded = _recorded(news.__name__, given, now, tokens)
+            name, arguments, at = _in_words(news.__name__, given, now, tokens)
             words = tuple(map(describe_action, answer))
-            recording.inputs.append(
-                RecordedInput(*recorded, drawn=tuple(drawn), answer=words),
-            )
+            recording.inputs.append(RecordedInput(name, arguments, at, tuple(drawn), words))
             return answer
 
-        # The time an input is told at is known only when its turn has come, so the input itself is wrapped.
+        # At what time it is told is known when its turn has come: the input itself is wrapped.
         driver._take(self, told, *arguments)
 
     machine._random = draw
-    # A class of its own for this one connection: the way to see every input without a test on the path of all.
+    # A class of its own for this one connection: what is not recorded pays nothing.
     recorded = type(
         driver.__name__,
         (driver,),
@@ -157,10 +157,10 @@ def record(connection: ConnectionDriver) -> Recording:
     return recording
 
 
-def _recorded(
+def _in_words(
     name: str, given: list[Any], now: float, tokens: list[object]
 ) -> tuple[str, tuple[Any, ...], float]:
-    """Put an input in the words of :class:`~sansio_sse.WireMachine`: drivers have helpers of their own."""
+    """Name an input as :class:`~sansio_sse.WireMachine` does: drivers have helpers of their own."""
     match name:
         case "_tick_at_least":
             return "tick", (), max(now, given[0])
@@ -249,7 +249,7 @@ def _error_to_json(error: BaseException) -> dict[str, Any]:
 
 
 def _error_from_json(shape: dict[str, Any]) -> BaseException:
-    """Make an exception of the same shape: a class of ours, or one that looks like the one it was."""
+    """Make an exception of the same shape: of a class of ours, or one that looks like it was."""
     attributes = dict(shape)
     name, module, text = (attributes.pop(key) for key in ("type", "module", "text"))
     ours = getattr(errors, name, None)

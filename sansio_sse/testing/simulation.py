@@ -1,8 +1,9 @@
 """Connections over a scripted network, on a clock that jumps: days in seconds, the same each time.
 
-A :class:`SimulatedConnection` is one more driver: the same buffer, watchers and order of inputs as under
-asyncio, over verbs that touch nothing. What it did stands in the trace of its :class:`Simulation`, a
-line for each thing that happened, identical for the same seed in any process on any Python.
+A :class:`SimulatedConnection` is one more driver: the same buffer, watchers and order of inputs as
+under asyncio, over verbs that touch nothing. What it did stands in the trace of its
+:class:`Simulation`, a line for each thing that happened, identical for the same seed in any process
+on any Python.
 
 No waiting, no threads, no tasks: whatever is to happen at a time is scheduled on the clock.
 """
@@ -11,10 +12,11 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from ..actions import Event
-from ..faces import SyncConnectionDriver
-from ..http import Origin
-from ..wire import WireMachine
+from sansio_sse.actions import Event
+from sansio_sse.faces import SyncConnectionDriver
+from sansio_sse.http import Origin
+from sansio_sse.wire import WireMachine
+
 from .clock import VirtualClock, VirtualTimer
 from .description import describe_action
 from .network import ScriptedNetwork, ScriptedTransport
@@ -53,9 +55,9 @@ class _Line:
 class SimulatedConnection(SyncConnectionDriver):
     """A connection in a :class:`Simulation`, which makes it.
 
-    It has the methods of every driver, as plain calls: to wait is to let time pass, for all that is in
-    the simulation. Where the simulation reads (``reading=True``), events are taken as soon as they
-    come, into :attr:`received`; else they wait for ``receive()`` or a ``for`` loop.
+    It has the methods of every driver, as plain calls: to wait is to let time pass, for all that is
+    in the simulation. Where the simulation reads (``reading=True``), events are taken as soon as
+    they come, into :attr:`received`; else they wait for ``receive()`` or a ``for`` loop.
     """
 
     __slots__ = ("_label", "_simulation", "_timer", "_transports", "received")
@@ -75,6 +77,7 @@ class SimulatedConnection(SyncConnectionDriver):
     # --- Verbs ---------------------------------------------------------------------------------
 
     def _set_up(self) -> None:
+        self._inside = nullcontext()  # there is one thread
         self._timer: VirtualTimer | None = None
         self._transports: dict[int, ScriptedTransport] = {}
 
@@ -133,9 +136,6 @@ class SimulatedConnection(SyncConnectionDriver):
     def _start(self) -> None:
         """There is nothing to get ready."""
 
-    def _inside(self) -> Any:
-        return nullcontext()  # there is one thread
-
     def _turn(self, seconds: float | None) -> bool:
         return self._simulation._turn(seconds)
 
@@ -157,7 +157,8 @@ class SimulatedConnection(SyncConnectionDriver):
 class Simulation:
     """A clock, a network and any number of connections.
 
-    :param seed: decides everything that is left to chance: jitter, cuts, whatever draws from ``network.random``.
+    :param seed: decides everything that is left to chance: jitter, cuts, whatever draws from
+        ``network.random``.
     :param latency: seconds that anything takes from one side to the other.
     :param traced: False: keep no trace, for runs in which only the outcome counts.
 
@@ -210,7 +211,10 @@ class Simulation:
         return self.clock.call_at(at, callback, *arguments)
 
     def run(self, until: float) -> None:
-        """Let time pass until ``until``, from deadline to deadline. What a callback raises comes out here."""
+        """Let time pass until ``until``, from deadline to deadline.
+
+        What a callback raises comes out here.
+        """
         self.clock.advance_to(until)
 
     def run_until(self, condition: Callable[[], bool], *, limit: float = 86400.0) -> None:

@@ -1,18 +1,18 @@
 """What a scripted server can do, one step at a time: the vocabulary of scripts.
 
 Steps are values: a script is written once, looked at, put together and used again. They say *what*
-happens; :mod:`sansio_sse.testing.network` makes it happen. Times are seconds; ``after`` counts from the
-step before, ``at`` and ``until`` are times on the clock.
+happens; :mod:`sansio_sse.testing.network` makes it happen. Times are seconds; ``after`` counts from
+the step before, ``at`` and ``until`` are times on the clock.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from ..encoder import encode_event
-from ..errors import TLSError
-from ..event_stream import ServerSentEvent
-from ..http import Headers, HeadersInput, make_request
+from sansio_sse.encoder import encode_event
+from sansio_sse.errors import TLSError
+from sansio_sse.event_stream import ServerSentEvent
+from sansio_sse.http import Headers, HeadersInput, make_request
 
 __all__ = [
     "Accept",
@@ -86,7 +86,8 @@ class Respond:
     r"""Answer with a head.
 
     A 200 without a content type of its own is an event stream. ``content`` is a whole body with its
-    Content-Length; without it, what is sent next is framed as ``framing`` says, unless the headers frame it already.
+    Content-Length; without it, what is sent next is framed as ``framing`` says, unless the headers
+    frame it already.
 
     >>> Respond(503, {"Retry-After": "120"}, content=b"later").head()
     b'HTTP/1.1 503 \r\nRetry-After: 120\r\nContent-Length: 5\r\n\r\n'
@@ -132,7 +133,7 @@ class Respond:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send bytes: of the body, once there is a head.
+    r"""Send bytes: of the body, once there is a head.
 
     >>> list(Send(b"data: hello\\n\\n", splits=5).pieces())
     [b'data:', b' hell', b'o\\n\\n']
@@ -143,7 +144,7 @@ class Send:
     at: float | None = None
     """Not before this time on the clock."""
     splits: int | Sequence[int] = ()
-    """Where to split: every so many bytes, or at these positions; each piece is a read of its own."""
+    """Where to split: every so many bytes, or at these positions; each piece is a read."""
     every: float = 0.0
     """Seconds between the pieces."""
     raw: bool = False

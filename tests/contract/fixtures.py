@@ -22,6 +22,7 @@ __all__ = [
     "Certificates",
     "async_sse",
     "certificates",
+    "cheap_collections",
     "nothing_is_left",
     "pytest_collection_modifyitems",
     "pytest_pyfunc_call",
@@ -80,8 +81,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(30))
 
 
+@pytest.fixture(scope="session")
+def cheap_collections() -> Iterator[None]:
+    """Keep what was there before the tests out of every collection to come."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
+def nothing_is_left(cheap_collections: None) -> Iterator[None]:
     """No socket and no thread outlives a test, and no object complains when it is collected."""
     gc.collect()
     sockets, threads = open_sockets(), set(threading.enumerate())
