@@ -67,6 +67,7 @@ class Connected:
 
 
 Event: TypeAlias = ServerSentEvent | Connected | Comment | LastEventIdChanged
+"""What a reader is given."""
 
 # --- News --------------------------------------------------------------------------------------
 
@@ -187,6 +188,7 @@ ConnectionAction: TypeAlias = (
     | PauseReading
     | ResumeReading
 )
+"""What a :class:`~sansio_sse.connection.ConnectionMachine` answers."""
 
 # --- Work, at the level of bytes ---------------------------------------------------------------
 
@@ -244,3 +246,4 @@ WireAction: TypeAlias = (
     | PauseTransport
     | ResumeTransport
 )
+"""What a :class:`~sansio_sse.wire.WireMachine` answers."""

@@ -89,7 +89,10 @@ class Stop:
 
 
 Verdict: TypeAlias = Accept | Retry | Fail | Stop
+"""What ``decide`` may say; None leaves it to the table."""
+
 Decide: TypeAlias = Callable[[Response, Attempt], Verdict | None]
+"""``decide(response, attempt)``: a pure function that may overrule what a response means."""
 
 # --- What the machine is told ------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ Three rules keep the path of data short; ``tests`` hold them as properties:
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from .actions import (
     Connect,
@@ -87,8 +87,11 @@ from .timers import Due, Timer, earlier
 
 __all__ = ["ConnectionMachine", "Include", "Until"]
 
-Include = Literal["connected", "comments", "ids"]
-Until = Callable[[ServerSentEvent], bool] | str
+Include: TypeAlias = Literal["connected", "comments", "ids"]
+"""What can join the events: ``Connected``, ``Comment`` and ``LastEventIdChanged``."""
+
+Until: TypeAlias = Callable[[ServerSentEvent], bool] | str
+"""What ends a finite stream: a predicate on events, or an event's data or type."""
 
 # Looking a member up on an Enum class costs 60 ns on 3.11, a global 10.
 _DISCONNECTED = ConnectionState.DISCONNECTED

@@ -93,6 +93,10 @@ def redact_url(url: str) -> str:
     rest, question, query = rest.partition("?")
     authority, slash, path = rest.partition("/")
     authority = authority.rpartition("@")[2]
+    port = authority.rpartition("]")[2].partition(":")[2]
+    if separator and port and not port.isdecimal():
+        # Half of a password with a "/", "?" or "#" in it: the other half stands anywhere in the rest.
+        return f"{scheme}{separator}…"
     if question and "=" not in query:
         query = "…"  # the whole query is one value
     return f"{scheme}{separator}{authority}{slash}{path}{question}{_QUERY_VALUE.sub('…', query)}"

@@ -256,7 +256,7 @@ class SyncConnectionDriver(ConnectionDriver):
             raise StopIteration from None
 
     def receive(self, timeout: float | None = None) -> Event:
-        """Return the next event; timed out, it loses nothing.
+        """Return the next event; cancelled or timed out, it loses nothing.
 
         Raises TimeoutError after ``timeout`` seconds, :class:`ConnectionClosed` when there will be
         no more events, the error of ERROR, and :class:`LocalProtocolError` if somebody else is

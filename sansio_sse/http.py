@@ -12,7 +12,7 @@ import json as json_module
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from .errors import ConfigError, redact_url
@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 Headers = tuple[tuple[str, str], ...]
-HeadersInput = Mapping[str, str] | Iterable[tuple[str, str]] | None
+HeadersInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | None
+"""Headers as a caller may give them: a mapping, or pairs."""
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -196,8 +197,9 @@ def _check_url(url: str) -> None:
         parts = urlsplit(url)
         port = parts.port
         host = parts.hostname
-    except ValueError as error:
-        raise ConfigError(f"url {redact_url(url)!r}: {error}") from None
+    except ValueError:
+        # Not its text: what stands where the port should be may be half of a password.
+        raise ConfigError(f"url {redact_url(url)!r}: the port is no number up to 65535") from None
     if parts.scheme not in _DEFAULT_PORTS:
         raise ConfigError(f"url {redact_url(url)!r}: the scheme must be http or https")
     if not host:
@@ -221,8 +223,14 @@ def join_url(base: str | None, url: str) -> str:
         # urlsplit drops these silently, so that two readers of one url may see two hosts.
         if any(char < " " or char == "\x7f" for char in text):
             raise ConfigError(f"url {redact_url(text)!r} has a control character")
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise ConfigError(f"url {redact_url(text)!r} has a lone surrogate")
     try:
         parts = urlsplit(urljoin(base, url) if base else url)
+    except ValueError:
+        # Not its text: it may show the userinfo.
+        raise ConfigError(f"url {redact_url(url)!r}: the host cannot be read") from None
+    try:
         netloc = _ascii_netloc(parts.netloc)
     except ValueError as error:
         raise ConfigError(f"url {redact_url(url)!r}: {error}") from None
@@ -297,7 +305,10 @@ def make_request(
         if "content-type" not in given:
             merged.append(("Content-Type", "application/json"))
     if isinstance(content, str):
-        content = content.encode()
+        try:
+            content = content.encode()
+        except UnicodeEncodeError:
+            raise ConfigError("the content has a lone surrogate") from None
     return Request(method, url, tuple(merged), content)
 
 

@@ -5,7 +5,7 @@ so that the machine's own counters can be compared with history.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -118,12 +118,11 @@ class Book:
         self.last_connect: float | None = None
         self.last_disconnect: float | None = None
 
-    def write(self, actions: Sequence[Any]) -> list[Any]:
-        """Enter an answer; return the actions that are work."""
+    def write(self, actions: Sequence[Any], work: Callable[[Any], None]) -> None:
+        """Enter an answer; ``work`` gets the actions that are work, in their place."""
         if self.state is S.CLOSED:
             assert not actions
         events_over = events_begun = False
-        work = []
         for action in actions:
             if isinstance(action, EVENTS):
                 assert not events_over, "events stand together"
@@ -148,8 +147,7 @@ class Book:
                     assert attempt >= 1
                     assert error is not None
                 case _:
-                    work.append(action)
-        return work
+                    work(action)
 
     def changed(self, change: StateChanged) -> None:
         assert change.old is self.state

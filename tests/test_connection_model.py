@@ -144,10 +144,8 @@ class ConnectionModel(RuleBasedStateMachine):
         actions = what(*args, self.now)
         if before is S.CLOSED:
             assert not actions
-        for action in self.book.write(actions):
-            self.work(action)
+        self.book.write(actions, self.work)
         self.redirecting = False
-        self.sound = True
         return actions
 
     def work(self, action: Any) -> None:
@@ -234,6 +232,7 @@ class ConnectionModel(RuleBasedStateMachine):
             assert self.ping is None
         if state is S.CLOSED:
             assert not self.posts
+        self.sound = True
         book.check_counters()
         if "comments" in self.include and not self.until:
             counted = self.machine.snapshot(self.now)
@@ -474,6 +473,8 @@ class ConnectionModel(RuleBasedStateMachine):
         actions = self.tell(self.machine.tick)
         if due is not None and due[0] <= self.now:
             assert actions or due[1] is Timer.STABILITY, "a due timer has a consequence"
+        for _ in range(2):  # a tick stops at the first death, and a post may be due as well
+            self.tell(self.machine.tick)
         assert not self.machine.tick(self.now)
         assert self.machine.deadline is None or self.machine.deadline > self.now
 

@@ -285,7 +285,10 @@ async def _connected(family: socket.AddressFamily, address: Any) -> socket.socke
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
+    except BaseException as error:
         sock.close()
+        if isinstance(error, OSError) and error.errno:
+            # asyncio puts "Connect call failed" in place of what the system says, uvloop does not.
+            raise OSError(error.errno, os.strerror(error.errno)) from None
         raise
     return sock

@@ -188,15 +188,27 @@ def _url(args: argparse.Namespace) -> str:
 
 def _headers(args: argparse.Namespace) -> Headers:
     headers: Headers = list(args.headers)
+    for text in (args.user_agent or "", args.last_event_id, *(value for _, value in headers)):
+        if not _is_text(text):  # and a header has nothing to say in which coding it is
+            raise _Usage("a header, a user agent or an id has bytes that are not UTF-8")
     given = {name.lower() for name, _ in headers}
     if args.user_agent is not None and "user-agent" not in given:
         headers.append(("User-Agent", args.user_agent))
     if args.user is not None and "authorization" not in given:
-        credentials = base64.b64encode(_credentials(args.user).encode()).decode()
+        credentials = base64.b64encode(_credentials(args.user).encode("utf-8", "surrogateescape")).decode()
         headers.append(("Authorization", f"Basic {credentials}"))
     if args.data is not None and "content-type" not in given:
         headers.append(("Content-Type", _FORM))
     return headers
+
+
+def _is_text(argument: str) -> bool:
+    """Tell whether an argument's bytes were UTF-8: Python smuggles others in as lone surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _credentials(user: str) -> str:
@@ -282,8 +294,9 @@ def run(args: argparse.Namespace) -> int:
     out, err = Channel(1), Channel(2)
     try:
         headers = _headers(args)
-        tail = _Tail(args, out, err, _secrets(_url(args), headers))
+        tail = _Tail(args, out, err)
         tail.connection = _connection(args, headers, tail.narrator)
+        tail.secrets = _secrets(_url(args), headers)
     except (SSEError, _Usage) as error:
         parser.error(escape(str(error)))
     return run_command(tail.follow)
@@ -291,14 +304,12 @@ def run(args: argparse.Namespace) -> int:
 
 class _Tail:
     connection: Connection
+    secrets: Sequence[str]
 
-    def __init__(
-        self, args: argparse.Namespace, out: Channel, err: Channel, secrets: Sequence[str]
-    ) -> None:
+    def __init__(self, args: argparse.Namespace, out: Channel, err: Channel) -> None:
         self.narrator = Narrator(self.tell)
         self._out = out
         self._err = err
-        self._secrets = secrets
         self._quiet: bool = args.quiet
         self._raw: bool = args.raw
         self._json: bool = args.json or not out.is_terminal
@@ -349,7 +360,7 @@ class _Tail:
         """Say a piece of news: the state it belongs to, and the news."""
         if self._quiet and state is not ConnectionState.ERROR:
             return
-        for secret in self._secrets:
+        for secret in self.secrets:
             text = text.replace(secret, "…")
         self._err.say(f"{self._err.paint(STYLES[state], f'{state.value:12}')} {escape(text)}")
 

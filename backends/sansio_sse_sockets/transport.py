@@ -146,7 +146,7 @@ class Link:
     @property
     def pending(self) -> bool:
         """Whether TLS holds bytes which the selector cannot see."""
-        return self._reading and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+        return self._reading and isinstance(self.sock, ssl.SSLSocket) and bool(self.sock.pending())
 
     def ready(self) -> None:
         """The selector (or TLS) says that something can be done."""

@@ -283,11 +283,12 @@ async def test_include_puts_more_into_the_iteration_each_in_its_place(sse: Face)
     with Server([first, second]) as server:
         include = {"connected", "comments", "ids"}
         async with sse.connect(server.url, include=include, config=quick()) as connection:
-            items = [await connection.receive(5) for _ in range(7)]
+            items = [await connection.receive(5) for _ in range(8)]
     kinds = [type(item).__name__ for item in items]
     assert kinds == [
         "Connected",
         "Comment",
+        "LastEventIdChanged",
         "ServerSentEvent",
         "LastEventIdChanged",
         "Comment",
@@ -296,10 +297,11 @@ async def test_include_puts_more_into_the_iteration_each_in_its_place(sse: Face)
     ]
     assert items[0] == Connected(0, False, items[0].response)
     assert items[1] == Comment("hello")
-    assert items[2].data == "one"
-    assert items[3] == LastEventIdChanged("2")
-    assert items[5] == Connected(1, True, items[5].response)
-    assert (items[6].data, items[6].id, items[6].has_id) == ("two", "2", False)
+    assert items[2] == LastEventIdChanged("1")
+    assert items[3].data == "one"
+    assert items[4] == LastEventIdChanged("2")
+    assert items[6] == Connected(1, True, items[6].response)
+    assert (items[7].data, items[7].id, items[7].has_id) == ("two", "2", False)
     assert connection.metrics.events_received == 2
     assert connection.metrics.comments_received == 2
 
@@ -379,7 +381,7 @@ async def test_iterators_that_nobody_reads_are_bounded(sse: Face) -> None:
         config = quick(max_attempts=0, initial_delay=0, max_delay=0)
         async with sse.connect(server.url, config=config, wait=False) as connection:
             errors = connection.errors()
-            await sse.until(lambda: errors.dropped == 10, connection)
+            await sse.until(lambda: errors.dropped >= 10, connection)
             connection.close()
             kept = [error async for error in errors]
             assert len(kept) == 1000
