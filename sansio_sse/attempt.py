@@ -135,12 +135,12 @@ class AttemptInProgress:
     __slots__ = ("body", "facts", "permanent", "redirects", "refused", "start")
 
     def __init__(self, facts: Attempt) -> None:
-        self.facts = facts
-        self.start = ""  # the url of the first request
-        self.redirects = 0
-        self.permanent = True  # no temporary redirect so far
+        self.facts: Attempt = facts
+        self.start: str = ""  # the url of the first request
+        self.redirects: int = 0
+        self.permanent: bool = True  # no temporary redirect so far
         self.refused: Refused | None = None
-        self.body = b""
+        self.body: bytes = b""
 
     def capture(self, data: bytes, limit: int) -> bool:
         """Keep the first bytes of a refusing response's body; return whether there are enough."""

@@ -254,7 +254,7 @@ class ConnectionMachine:
         self._accepted_at = 0.0
         self._last_life = 0.0
         self._settled = False
-        self.metrics = Counters()
+        self.metrics: Counters = Counters()
 
     # --- Look ----------------------------------------------------------------------------------
 

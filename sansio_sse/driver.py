@@ -167,9 +167,9 @@ class Watcher(Generic[T]):
     __slots__ = ("dropped", "items", "kind")
 
     def __init__(self, kind: type[T], first: Iterable[T] = ()) -> None:
-        self.kind = kind
+        self.kind: type[T] = kind
         self.items: deque[T] = deque(first, _WATCHED)
-        self.dropped = 0
+        self.dropped: int = 0
 
     def put(self, item: T) -> None:
         """Add one, in place of the oldest if there are too many."""
@@ -194,8 +194,10 @@ class ConnectionDriver:
     driver's ``Connection``; the module's text says what a driver adds.
 
     :param url: http or https; joined to ``config.base_url``. Userinfo becomes Basic auth.
-    :param method, headers, content, json: the request; ``json`` is encoded and given its content
-        type.
+    :param method: the request's method.
+    :param headers: the request's headers; they win over ``config.headers`` by name.
+    :param content: the request's body.
+    :param json: the request's body as JSON, with its content type.
     :param last_event_id: the cursor to begin with.
     :param config: timeouts, reconnection, heartbeat, limits, buffer; see
         :class:`~sansio_sse.config.ConnectionConfig`.
@@ -208,8 +210,8 @@ class ConnectionDriver:
         returns the request, perhaps changed (a fresh token); it may be async where the driver is.
     :param include: ``"connected"``, ``"comments"``, ``"ids"`` join the events, each in its place.
     :param on_event: called with the connection and each event, in place of iteration.
-    :param on_change, on_error: called with the connection and each state change, or each error and
-        each exception of a callback.
+    :param on_change: called with the connection and each state change.
+    :param on_error: called with the connection and each error, or exception of a callback.
     :param name: for people, in ``info()`` and ``repr()``.
     :param uds: connect to this Unix socket, whatever the url's host.
     :param proxy: not offered here: proxies come with the HTTP-client backends. HTTPS_PROXY is not
@@ -299,7 +301,7 @@ class ConnectionDriver:
         self._on_event: Callable[[Any, Event], object] | None = on_event
         self._on_change: Callable[[Any, StateChanged], object] | None = on_change
         self._on_error: Callable[[Any, BaseException], object] | None = on_error
-        self.name = name
+        self.name: str | None = name
         self._id = next(iter(self._ids))
 
         self._busy = False

@@ -154,7 +154,8 @@ class SSEError(Exception):
         if retryable is not None:
             self.retryable = retryable
         if isinstance(cause, BaseException):
-            self.__cause__ = cause
+            # By way of object, or type checkers think that the attribute is declared anew.
+            object.__setattr__(self, "__cause__", cause)
 
     def with_context(
         self,
@@ -226,7 +227,7 @@ class ConnectError(SSEError):
 class ConnectTimeout(ConnectError):
     """No transport was open within ``timeouts.connect`` (DNS and TLS included)."""
 
-    category = "timeout"
+    category: Category = "timeout"
 
 
 class TLSError(SSEError):
@@ -236,25 +237,25 @@ class TLSError(SSEError):
 class ResponseTimeout(SSEError):
     """The whole response head did not arrive within ``timeouts.response``."""
 
-    category = "timeout"
+    category: Category = "timeout"
 
 
 class WriteTimeout(SSEError):
     """The request could not be written within ``timeouts.write``."""
 
-    category = "timeout"
+    category: Category = "timeout"
 
 
 class IdleTimeout(SSEError):
     """An accepted stream sent nothing for ``timeouts.idle``; pings do not count."""
 
-    category = "timeout"
+    category: Category = "timeout"
 
 
 class HeartbeatTimeout(SSEError):
     """``heartbeat.max_missed`` pings in a row went unanswered."""
 
-    category = "timeout"
+    category: Category = "timeout"
 
 
 class ConnectionLost(SSEError):
@@ -268,7 +269,7 @@ class StreamTruncated(ConnectionLost):
 class RemoteProtocolError(SSEError):
     """What came back is not valid HTTP/1.1, or its body is cut short or corrupt."""
 
-    category = "protocol"
+    category: Category = "protocol"
 
 
 class HTTPStatusError(SSEError):
@@ -277,7 +278,7 @@ class HTTPStatusError(SSEError):
     ``status`` is the code, ``body`` the first bytes of the body (at most ``limits.error_body``).
     """
 
-    category = "protocol"
+    category: Category = "protocol"
 
     def __init__(
         self,
@@ -296,8 +297,8 @@ class HTTPStatusError(SSEError):
 class ContentTypeError(SSEError):
     """The response is no event stream; ``body`` holds its first bytes."""
 
-    category = "protocol"
-    retryable = False
+    category: Category = "protocol"
+    retryable: bool = False
 
     def __init__(
         self, message: str, *, body: bytes = b"", response: "Response | None" = None
@@ -309,29 +310,29 @@ class ContentTypeError(SSEError):
 class ContentEncodingError(SSEError):
     """The body has a content coding other than identity, gzip and deflate."""
 
-    category = "protocol"
-    retryable = False
+    category: Category = "protocol"
+    retryable: bool = False
 
 
 class TooManyRedirects(SSEError):
     """More redirects in one attempt than ``limits.redirects``."""
 
-    category = "protocol"
-    retryable = False
+    category: Category = "protocol"
+    retryable: bool = False
 
 
 class InsecureRedirect(SSEError):
     """A redirect refused: to a lower security, another scheme, or another origin with a body."""
 
-    category = "protocol"
-    retryable = False
+    category: Category = "protocol"
+    retryable: bool = False
 
 
 class LimitExceeded(SSEError):
     """The peer sent more than a limit allows."""
 
-    category = "protocol"
-    retryable = False
+    category: Category = "protocol"
+    retryable: bool = False
 
 
 class EventTooLarge(LimitExceeded):
@@ -341,8 +342,8 @@ class EventTooLarge(LimitExceeded):
 class BufferOverflow(SSEError):
     """Events came faster than they were read, and ``overflow`` is ``"error"``."""
 
-    category = "usage"
-    retryable = False
+    category: Category = "usage"
+    retryable: bool = False
 
 
 class ReconnectExhausted(SSEError):
@@ -351,20 +352,20 @@ class ReconnectExhausted(SSEError):
     ``cause`` is the last failure.
     """
 
-    retryable = False
+    retryable: bool = False
 
 
 class PoolTimeout(SSEError):
     """No member of the pool became free in time."""
 
-    category = "timeout"
+    category: Category = "timeout"
 
 
 class PoolClosed(SSEError):
     """The pool is closed."""
 
-    category = "usage"
-    retryable = False
+    category: Category = "usage"
+    retryable: bool = False
 
 
 class NoEndpoint(SSEError):
@@ -374,22 +375,22 @@ class NoEndpoint(SSEError):
 class ConnectionClosed(SSEError):
     """There is nothing more to read: closed, disconnected, or finished."""
 
-    category = "usage"
-    retryable = False
+    category: Category = "usage"
+    retryable: bool = False
 
 
 class LocalProtocolError(SSEError):
     """The caller did something out of order, such as connecting a closed connection."""
 
-    category = "usage"
-    retryable = False
+    category: Category = "usage"
+    retryable: bool = False
 
 
 class ConfigError(SSEError, ValueError):
     """The caller asked for something impossible; the message names it."""
 
-    category = "usage"
-    retryable = False
+    category: Category = "usage"
+    retryable: bool = False
 
 
 def from_transport(error: BaseException, *, opening: bool, where: str = "") -> SSEError:

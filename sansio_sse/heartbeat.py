@@ -19,11 +19,11 @@ class Heartbeat:
     __slots__ = ("answer_by", "last_sent", "missed", "ping")
 
     def __init__(self) -> None:
-        self.last_sent = float("-inf")
-        self.missed = 0
-        self.ping = 0
+        self.last_sent: float = float("-inf")
+        self.missed: int = 0
+        self.ping: int = 0
         """Number of the exchange under way, 0 if none."""
-        self.answer_by = 0.0
+        self.answer_by: float = 0.0
 
     def due(self, config: HeartbeatConfig, last_life: float) -> float:
         """Return when the next ping is due: an interval after the last sign of life or ping."""

@@ -87,7 +87,7 @@ class Http1Exchange:
         """The head of the final response; header names as the peer wrote them."""
         self.body: BodyReader | None = None
         """The reader of its body."""
-        self.keep_alive = False
+        self.keep_alive: bool = False
         """Whether the head allows another exchange on this transport (RFC 9112 9.3)."""
 
     # Look

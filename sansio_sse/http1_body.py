@@ -95,9 +95,9 @@ class SizedBody:
 
     def __init__(self, length: int) -> None:
         self._left = length
-        self.complete = not length
+        self.complete: bool = not length
         self.error: _Error | None = None
-        self.leftover = False
+        self.leftover: bool = False
 
     def feed(self, data: bytes) -> bytes:
         """Return ``data`` itself, cut where the body ends."""
@@ -137,8 +137,8 @@ class CloseDelimitedBody:
     error: None = None
 
     def __init__(self) -> None:
-        self.complete = False
-        self.leftover = False
+        self.complete: bool = False
+        self.leftover: bool = False
 
     def feed(self, data: bytes) -> bytes:
         """Return ``data`` itself."""
@@ -191,7 +191,7 @@ class ChunkedBody:
     def __init__(self) -> None:
         self._left = _AT_SIZE
         self._pending = b""
-        self.complete = False
+        self.complete: bool = False
         self.error: _Error | None = None
 
     @property

@@ -97,10 +97,12 @@ class _Durations:
     __slots__ = ("buckets", "count", "last", "max", "min", "sum")
 
     def __init__(self) -> None:
-        self.count = 0
-        self.sum = self.max = self.last = 0.0
-        self.min = float("inf")
-        self.buckets = [0] * (len(DURATION_BUCKETS) + 1)
+        self.count: int = 0
+        self.sum: float = 0.0
+        self.max: float = 0.0
+        self.last: float = 0.0
+        self.min: float = float("inf")
+        self.buckets: list[int] = [0] * (len(DURATION_BUCKETS) + 1)
 
     def add(self, seconds: float) -> None:
         self.count += 1
@@ -142,11 +144,19 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self.connect_attempts = self.connect_successes = self.connect_failures = 0
-        self.reconnect_attempts = self.reconnect_successes = self.reconnect_failures = 0
-        self.bytes_received = self.bytes_sent = 0
-        self.events_received = self.events_sent = self.events_dropped = self.comments_received = 0
-        self.longest_silence = 0.0
+        self.connect_attempts: int = 0
+        self.connect_successes: int = 0
+        self.connect_failures: int = 0
+        self.reconnect_attempts: int = 0
+        self.reconnect_successes: int = 0
+        self.reconnect_failures: int = 0
+        self.bytes_received: int = 0
+        self.bytes_sent: int = 0
+        self.events_received: int = 0
+        self.events_sent: int = 0
+        self.events_dropped: int = 0
+        self.comments_received: int = 0
+        self.longest_silence: float = 0.0
         self.last_connect: float | None = None
         self.last_disconnect: float | None = None
         self.last_event: float | None = None
@@ -204,7 +214,9 @@ class HeartbeatCounters:
     __slots__ = ("failed", "last", "sent", "succeeded")
 
     def __init__(self) -> None:
-        self.sent = self.succeeded = self.failed = 0
+        self.sent: int = 0
+        self.succeeded: int = 0
+        self.failed: int = 0
         self.last: float | None = None
 
 

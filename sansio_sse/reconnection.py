@@ -49,12 +49,12 @@ class Reconnection:
     __slots__ = ("retries", "retry_floor", "since")
 
     def __init__(self) -> None:
-        self.retries = 0
+        self.retries: int = 0
         """Retries scheduled since the last progress."""
-        self.retry_floor = 0.0
+        self.retry_floor: float = 0.0
         """What the latest ``retry:`` asked for, in seconds; 0 takes an earlier one back."""
 
-        self.since = 0.0
+        self.since: float = 0.0
         """When the first of these retries was scheduled."""
 
     def progress(self) -> None:

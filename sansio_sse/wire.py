@@ -60,7 +60,7 @@ class WireMachine:
     r"""One event stream's whole life over transports of bytes; see the module's text.
 
     Look, commands and ticks are those of :class:`~sansio_sse.connection.ConnectionMachine`, which
-    is at :attr:`connection`; the news is about transports.
+    is at ``connection``; the news is about transports.
 
     >>> machine = WireMachine(ConnectionMachine(Request("GET", "http://example.com/events")))
     >>> changed, opening = machine.connect(now=0.0)
@@ -80,7 +80,7 @@ class WireMachine:
     __slots__ = ("_body", "_exchange", "_opened", "_sides", "_stream", "_to_send", "connection")
 
     def __init__(self, connection: ConnectionMachine) -> None:
-        self.connection = connection
+        self.connection: ConnectionMachine = connection
         self._stream = 0  # the stream's transport
         self._opened = False
         self._exchange: Http1Exchange | None = None  # until its head is complete

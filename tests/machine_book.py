@@ -1,7 +1,7 @@
 """What the two model tests share: a server's log of events, and the book of what a machine did.
 
-The book is told every answer of a machine. It asserts what has to hold whatever happens, and counts,
-so that the machine's own counters can be compared with history.
+The book is told every answer of a machine. It asserts what has to hold whatever happens, and
+counts, so that the machine's own counters can be compared with history.
 """
 
 from collections import Counter

@@ -42,7 +42,12 @@ from sansio_sse import (
 )
 
 OK = Response(200, (("Content-Type", "text/event-stream"),))
-STREAMS = [OK, OK, OK, Response(200, (("Content-Type", "text/event-stream"), ("X-Verdict", "accept")))]
+STREAMS = [
+    OK,
+    OK,
+    OK,
+    Response(200, (("Content-Type", "text/event-stream"), ("X-Verdict", "accept"))),
+]
 REFUSALS = [
     *(Response(status) for status in (404, 408, 425, 500, 503)),
     Response(429, (("Retry-After", "2"),)),
@@ -57,6 +62,9 @@ REDIRECTS = [
     Response(302),
     Response(301, (("Location", "file:///etc/passwd"),)),
 ]
+
+ENDS = ["", "", "end", "lost"]
+SECONDS = [-1000.0, -1.0, 0.0, 0.01, 1.0, 15.0]
 
 
 def decide(response: Response, attempt: Attempt) -> Verdict | None:
@@ -89,6 +97,7 @@ class ConnectionModel(RuleBasedStateMachine):
         max_attempts=st.sampled_from([0, 3]),
         error_body=st.sampled_from([0, 10]),
         random=st.floats(0, 1, exclude_max=True),
+        begun=st.sampled_from([True, True, True, False]),
     )
     def begin(
         self,
@@ -100,6 +109,7 @@ class ConnectionModel(RuleBasedStateMachine):
         max_attempts: int,
         error_body: int,
         random: float,
+        begun: bool,
     ) -> None:
         self.spies = ExitStack()
         self.spies.enter_context(spied_parsers())
@@ -134,6 +144,8 @@ class ConnectionModel(RuleBasedStateMachine):
         self.reading = True
         self.paused = False
         self.request: Request | None = None
+        if begun:
+            self.tell(self.machine.connect)
 
     # --- Telling the machine, and reading its answer ------------------------------------------
 
@@ -179,7 +191,7 @@ class ConnectionModel(RuleBasedStateMachine):
                 assert self.ping is None
                 assert self.book.state is S.CONNECTED
                 assert not self.paused
-                assert request.header("Authorization") in (SECRET, None)
+                assert request.header("Authorization") in (SECRET, SECRET + "2", None)
                 self.new_number(number)
                 self.book.counted["pings"] += 1
                 self.ping = number
@@ -238,199 +250,120 @@ class ConnectionModel(RuleBasedStateMachine):
             counted = self.machine.snapshot(self.now)
             assert counted.comments_received == book.counted["comments"]
 
-    # --- Commands ------------------------------------------------------------------------------
+    # --- Rules: most steps go on, or nothing would ever be reached that is worth disturbing ------
 
-    @precondition(lambda self: self.book.state in (S.DISCONNECTED, S.ERROR))
-    @rule()
-    def connect(self) -> None:
-        self.tell(self.machine.connect)
-        assert self.book.state in (S.CONNECTING, S.ERROR)
-
-    @precondition(lambda self: self.book.state in ACTIVE)
-    @rule(word=st.sampled_from(["restart", "restart", "restart at", "disconnect", "close"]), at=st.integers(0, 5))
-    def command(self, word: str, at: int) -> None:
-        if word == "restart":
-            self.tell(self.machine.restart)
-            assert self.book.state in (S.CONNECTING, S.RECONNECTING)
-        elif word == "restart at":
-            at = min(at, self.log.published)
-            self.book.next = at + 1
-            self.tell(lambda now: self.machine.restart(now, str(at)))
-        elif word == "disconnect":
-            self.tell(self.machine.disconnect)
-            assert self.book.state is S.DISCONNECTED
-        elif self.book.next % 3 == 0:  # seldom: nothing comes after it
-            self.tell(self.machine.close)
-            assert self.book.state is S.CLOSED
-
-    @rule()
-    def pause_or_resume(self) -> None:
-        self.paused = not self.paused
-        self.tell(self.machine.pause if self.paused else self.machine.resume)
-        assert not (self.machine.pause if self.paused else self.machine.resume)(self.now)
-
-    @precondition(lambda self: self.book.state is not S.CLOSED and len(self.posts) < 3)
-    @rule()
-    def post(self) -> None:
-        token = object()
-        [send] = self.machine.post(token, "/up", self.now, content=b"hi")
-        assert isinstance(send, SendPost)
-        self.book.told(self.now)
-        self.work(send)
-        self.posts[send.post] = token
-
-    # --- News ----------------------------------------------------------------------------------
-
-    @precondition(lambda self: self.preparing)
-    @rule(how=st.sampled_from(["same", "same", "same", "renewed", "junk", "raised"]))
-    def prepared(self, how: str) -> None:
-        number = self.stream
-        request = Request("GET", "http://example.com/events", (("Authorization", SECRET),))
-        if self.machine.received_event_id:
-            request = request.with_header("Last-Event-ID", self.machine.received_event_id)
-        if how == "raised":
-            self.tell(self.machine.prepare_failed, number, OSError(f"http://{SECRET}@token.example"))
-        elif how == "junk":
-            self.tell(self.machine.request_prepared, number, None)
-            assert self.book.state is S.ERROR
-        else:
-            if how == "renewed":
-                request = request.with_header("Authorization", SECRET + "2")
-            self.tell(self.machine.request_prepared, number, request)
-
-    def waiting(self) -> bool:
-        """Whether a request is on its way and no response has come."""
-        state = self.book.state
-        return self.stream is not None and not self.preparing and state is not S.CONNECTED
-
-    @precondition(lambda self: self.waiting())
-    @rule(opened=st.booleans(), sent=st.booleans())
-    def request_progresses(self, opened: bool, sent: bool) -> None:
-        if opened:
-            self.tell(self.machine.transport_opened, self.stream)
-        if sent:
-            self.tell(self.machine.request_sent, self.stream)
-            assert self.machine.deadline_reason in (Timer.RESPONSE, Timer.POST)
-
-    @precondition(lambda self: self.waiting() and not self.refusing())
-    @rule(response=st.sampled_from(STREAMS))
-    def accepted(self, response: Response) -> None:
-        assert self.request is not None
-        cursor = self.request.header("Last-Event-ID") or ""
-        self.wire = self.log.after(cursor)
-        self.tell(self.machine.response_received, self.stream, response)
-        assert self.book.state is S.CONNECTED
-        assert not self.machine.response_received(self.stream or 0, Response(404), self.now)
-
-    @precondition(lambda self: self.waiting() and not self.refusing())
-    @rule(response=st.sampled_from(REFUSALS))
-    def refused(self, response: Response) -> None:
-        self.tell(self.machine.response_received, self.stream, response)
-        assert self.book.state is not S.CONNECTED
-
-    @precondition(lambda self: self.waiting() and not self.refusing())
-    @rule(response=st.sampled_from(REDIRECTS))
-    def redirected(self, response: Response) -> None:
-        self.redirecting = True
-        self.tell(self.machine.response_received, self.stream, response)
-
-    @precondition(lambda self: self.waiting() and not self.refusing())
-    @rule(response=st.sampled_from(STOPS), really=st.sampled_from([True, False, False, False]))
-    def stopped(self, response: Response, really: bool) -> None:
-        if really:
-            self.book.counted["stops"] += 1
-            self.tell(self.machine.response_received, self.stream, response)
-            assert self.book.state is S.CLOSED
-
-    def refusing(self) -> bool:
-        trying = self.machine._attempt
-        return trying is not None and trying.refused is not None
-
-    @precondition(lambda self: self.refusing())
-    @rule(data=st.binary(max_size=12), end=st.sampled_from(["", "", "end", "lost"]))
-    def error_body(self, data: bytes, end: str) -> None:
-        number = self.stream
-        self.tell(self.machine.body_received, number, data)
-        if self.stream == number and end == "end":
-            self.tell(self.machine.body_ended, number)
-        elif self.stream == number and end == "lost":
-            self.tell(self.machine.connection_lost, number, ConnectionResetError())
-
-    @rule(count=st.integers(1, 4))
-    def publish(self, count: int) -> None:
-        block = self.log.publish(count)
-        if self.book.state is S.CONNECTED:
-            self.wire += block
-
-    @precondition(lambda self: self.book.state is S.CONNECTED and self.wire)
     @rule(data=st.data())
-    def arrive(self, data: st.DataObject) -> None:
-        size = data.draw(st.integers(0, len(self.wire)) | st.just(len(self.wire)))
-        self.feed(self.wire[:size])
+    def go_on(self, data: st.DataObject) -> None:
+        """What a good network and a good server would do next."""
+        state = self.book.state
+        if state in (S.DISCONNECTED, S.ERROR):
+            self.tell(self.machine.connect)
+            assert self.book.state in (S.CONNECTING, S.ERROR)
+        elif self.preparing:
+            self.prepared(data.draw(st.sampled_from(["same", "renewed"])))
+        elif self.refusing():
+            self.error_body(data.draw(st.binary(max_size=12)), data.draw(st.sampled_from(ENDS)))
+        elif state is S.CONNECTED:
+            self.arrive(data.draw(st.integers(1, 5)), data.draw(st.integers(0, 99)))
+        elif self.stream is not None:
+            for step in data.draw(st.sampled_from([(), ("opened",), ("opened", "sent")])):
+                self.request_progresses(step)
+            self.accepted(data.draw(st.sampled_from(STREAMS)))
+        elif state is S.RECONNECTING:
+            self.tick(0.0)
 
-    def feed(self, block: bytes) -> None:
-        self.wire = self.wire[len(block) :]
-        self.book.counted["bytes"] += len(block)
-        parser = self.machine._parser
-        assert isinstance(parser, SpyParser)
-        actions = self.tell(self.machine.body_received, self.stream, block)
-        if self.book.state is S.CONNECTED:
-            assert actions is parser.latest, "the parser's own list is passed on"
-            assert all(isinstance(action, EVENTS) for action in actions)
+    @precondition(lambda self: self.book.state is S.CONNECTED)
+    @rule(publish=st.integers(0, 3), percent=st.integers(0, 99))
+    def arrive(self, publish: int, percent: int) -> None:
+        """The server says more, and some of what it has said arrives, cut anywhere."""
+        self.wire += self.log.publish(publish)
+        self.feed(self.wire[: len(self.wire) * (percent + 2) // 100])
+
+    @rule(late=st.sampled_from([0.0, 0.0, 0.0, 0.5, 400.0]), patient=st.integers(0, 2))
+    def time_comes(self, late: float, patient: int) -> None:
+        """The time that the machine asked for; less often where it would end an attempt."""
+        if not (self.waiting() or self.preparing) or not patient:
+            self.tick(late)
+
+    def tick(self, late: float) -> None:
+        deadline = self.machine.deadline
+        if deadline is None:
+            return
+        self.now = max(self.now, deadline) + late
+        due = self.machine._next_due()
+        actions = self.tell(self.machine.tick)
+        if due is not None and due[0] <= self.now:
+            assert actions or due[1] is Timer.STABILITY, "a due timer has a consequence"
+        for _ in range(2):  # a tick stops at the first death, and a post may be due as well
+            self.tell(self.machine.tick)
+        assert not self.machine.tick(self.now)
+        assert self.machine.deadline is None or self.machine.deadline > self.now
+
+    @rule(data=st.data())
+    def disturb(self, data: st.DataObject) -> None:
+        """What a bad network, a bad server or the caller may do instead."""
+        draw = data.draw
+        active = self.book.state in ACTIVE
+        possible: list[Callable[[], None]] = []
+        if self.preparing:
+            possible += [lambda: self.prepared(draw(st.sampled_from(["junk", "raised"])))] * 4
+        elif self.stream is not None:
+            possible += [lambda: self.cut(draw(st.sampled_from(["end", "lost", "failed"])))] * 4
+        if self.waiting() and not self.refusing():
+            possible += [lambda: self.refused(draw(st.sampled_from(REFUSALS)))] * 4
+            possible += [lambda: self.redirected(draw(st.sampled_from(REDIRECTS)))] * 4
+            possible += [lambda: self.request_progresses(draw(st.sampled_from(["opened", "sent"])))]
+            if self.log.published > 10:
+                possible.append(lambda: self.stopped(draw(st.sampled_from(STOPS))))
+        possible += [self.pause_or_resume, self.publish_unseen]
+        if active:
+            possible += [self.restart, self.disconnect]
+            possible += [lambda: self.restart_at(draw(st.integers(0, 5)))]
+        if self.book.state is S.CONNECTED or (active and self.stream is None):
+            possible += [lambda: self.overflow(draw(st.integers(0, 3)))]
+        if active:
+            possible += [self.close] * (self.log.published > 20)  # nothing comes after it
+        draw(st.sampled_from(possible))()
+
+    @rule(data=st.data())
+    def beside(self, data: st.DataObject) -> None:
+        """Pings and posts."""
+        draw = data.draw
+        possible: list[Callable[[], None]] = []
+        if self.book.state is not S.CLOSED and len(self.posts) < 3:
+            possible.append(self.post)
+        if self.posts:
+            possible.append(lambda: self.post_ends(draw(st.sampled_from([200, 500, None]))))
+            possible.append(self.post_abandoned)
+        if self.ping is not None:
+            answers = st.sampled_from([200, 204, 500, None])
+            possible += [lambda: self.pong(draw(answers))] * 4
+        if possible:
+            draw(st.sampled_from(possible))()
+
+    @rule(back=st.none() | st.integers(0, 30), seconds=st.sampled_from(SECONDS))
+    def nothing_new(self, back: int | None, seconds: float) -> None:
+        """Time, ticks and news that concern nobody."""
+        if back is None:
+            self.clock(seconds)
         else:
-            assert self.until, "only a terminal event ends the stream in the middle of its body"
-            assert self.book.state is S.DISCONNECTED
+            self.stale(back)
 
-    @precondition(lambda self: self.stream is not None and not self.preparing)
-    @rule(how=st.sampled_from(["end", "lost", "failed"]), retry=st.booleans())
-    def cut(self, how: str, retry: bool) -> None:
-        if how == "end":
-            self.tell(self.machine.body_ended, self.stream)
-        elif how == "lost":
-            error = ConnectionResetError(f"by http://me:{SECRET}@example.com/?a={SECRET}")
-            self.tell(self.machine.connection_lost, self.stream, error)
-        else:
-            self.tell(self.machine.connect_failed, self.stream, OSError("refused"))
+    # --- What the rules are made of -------------------------------------------------------------
 
-    @precondition(lambda self: self.ping is not None)
-    @rule(status=st.sampled_from([200, 204, 500, None]))
-    def pong(self, status: int | None) -> None:
-        number, self.ping = self.ping, None
-        counters = self.machine.metrics.heartbeats
-        assert counters is not None
-        before = counters.succeeded, counters.failed
-        if status is None:
-            self.tell(self.machine.ping_failed, number, OSError("refused"))
-        else:
-            self.tell(self.machine.ping_answered, number, Response(status))
-        good = status in (200, 204)
-        assert (counters.succeeded, counters.failed) == (before[0] + good, before[1] + (not good))
+    def clock(self, seconds: float) -> None:
+        """Time passes, or seems to go back; a tick without need does nothing."""
+        if seconds < 0:
+            due = self.machine._next_due()
+            if due is None or due[0] > self.book.now:
+                assert not self.machine.tick(self.book.now + seconds)
+            return
+        self.now += seconds
+        if self.machine.deadline is None or self.now < self.machine.deadline:
+            assert not self.machine.tick(self.now)
+            self.book.told(self.now)
 
-    @precondition(lambda self: self.posts)
-    @rule(status=st.sampled_from([200, 500, None]))
-    def post_ends(self, status: int | None) -> None:
-        number = min(self.posts)
-        before = self.machine.metrics.events_sent
-        if status is None:
-            self.tell(self.machine.post_failed, number, OSError("refused"))
-        else:
-            self.tell(self.machine.post_answered, number, Response(status), b"")
-        assert number not in self.posts
-        assert self.machine.metrics.events_sent == before + (status == 200)
-
-    @precondition(lambda self: self.book.state is not S.CLOSED)
-    @rule(refused=st.integers(0, 3), really=st.sampled_from([True, False, False]))
-    def overflow(self, refused: int, really: bool) -> None:
-        if really:
-            taken = max(self.book.next - 1 - refused, 0)
-            self.book.next = taken + 1
-            before = self.book.state
-            self.tell(self.machine.events_refused, str(taken) if taken else "")
-            assert self.book.state is (S.ERROR if before in ACTIVE else before)
-            assert self.machine.received_event_id == (str(taken) if taken else "")
-
-    @rule(back=st.integers(0, 60), news=st.integers(0, 11))
-    def stale(self, back: int, news: int) -> None:
+    def stale(self, back: int) -> None:
         """News about numbers that are over, never were, or are of another kind, changes nothing."""
         number = max(self.newest - back, 0)
         machine, now = self.machine, self.now
@@ -461,36 +394,157 @@ class ConnectionModel(RuleBasedStateMachine):
         assert not any(answers)
         assert machine.deadline == deadline
 
-    # --- Time ----------------------------------------------------------------------------------
+    def restart(self) -> None:
+        self.tell(self.machine.restart)
+        assert self.book.state in (S.CONNECTING, S.RECONNECTING, S.ERROR)
 
-    @precondition(lambda self: self.machine.deadline is not None)
-    @rule(late=st.sampled_from([0.0, 0.0, 0.0, 0.5, 400.0]))
-    def tick_when_asked(self, late: float) -> None:
-        deadline = self.machine.deadline
-        assert deadline is not None
-        self.now = max(self.now, deadline) + late
-        due = self.machine._next_due()
-        actions = self.tell(self.machine.tick)
-        if due is not None and due[0] <= self.now:
-            assert actions or due[1] is Timer.STABILITY, "a due timer has a consequence"
-        for _ in range(2):  # a tick stops at the first death, and a post may be due as well
-            self.tell(self.machine.tick)
-        assert not self.machine.tick(self.now)
-        assert self.machine.deadline is None or self.machine.deadline > self.now
+    def restart_at(self, number: int) -> None:
+        number = min(number, self.log.published)
+        self.book.next = number + 1
+        self.tell(lambda now: self.machine.restart(now, str(number or "")))
 
-    @rule(seconds=st.sampled_from([0.0, 0.01, 1.0, 15.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-        deadline = self.machine.deadline
-        if deadline is None or self.now < deadline:
-            assert not self.machine.tick(self.now)
-            self.book.told(self.now)
+    def disconnect(self) -> None:
+        self.tell(self.machine.disconnect)
+        assert self.book.state is S.DISCONNECTED
 
-    @rule(seconds=st.sampled_from([1.0, 1000.0]))
-    def clock_goes_back(self, seconds: float) -> None:
-        due = self.machine._next_due()
-        if due is None or due[0] > self.book.now:
-            assert not self.machine.tick(self.now - seconds)
+    def close(self) -> None:
+        self.tell(self.machine.close)
+        assert self.book.state is S.CLOSED
+
+    def pause_or_resume(self) -> None:
+        self.paused = not self.paused
+        self.tell(self.machine.pause if self.paused else self.machine.resume)
+        assert not (self.machine.pause if self.paused else self.machine.resume)(self.now)
+
+    def publish_unseen(self) -> None:
+        """The server goes on while nobody listens."""
+        block = self.log.publish(2)
+        if self.book.state is S.CONNECTED:
+            self.wire += block
+
+    def overflow(self, refused: int) -> None:
+        taken = max(self.book.next - 1 - refused, 0)
+        self.book.next = taken + 1
+        self.tell(self.machine.events_refused, str(taken or ""))
+        assert self.book.state is S.ERROR
+        assert self.machine.received_event_id == str(taken or "")
+
+    def prepared(self, how: str) -> None:
+        number = self.stream
+        request = Request("GET", "http://example.com/events", (("Authorization", SECRET),))
+        if self.machine.received_event_id:
+            request = request.with_header("Last-Event-ID", self.machine.received_event_id)
+        if how == "raised":
+            self.tell(self.machine.prepare_failed, number, OSError(f"http://{SECRET}@a.example"))
+        elif how == "junk":
+            self.tell(self.machine.request_prepared, number, None)
+            assert self.book.state is S.ERROR
+        else:
+            if how == "renewed":
+                request = request.with_header("Authorization", SECRET + "2")
+            self.tell(self.machine.request_prepared, number, request)
+
+    def waiting(self) -> bool:
+        """Whether a request is on its way and no response has been accepted."""
+        state = self.book.state
+        return self.stream is not None and not self.preparing and state is not S.CONNECTED
+
+    def refusing(self) -> bool:
+        trying = self.machine._attempt
+        return trying is not None and trying.refused is not None
+
+    def request_progresses(self, step: str) -> None:
+        if step == "opened":
+            self.tell(self.machine.transport_opened, self.stream)
+        else:
+            self.tell(self.machine.request_sent, self.stream)
+            assert self.machine.deadline_reason in (Timer.RESPONSE, Timer.POST)
+
+    def accepted(self, response: Response) -> None:
+        assert self.request is not None
+        cursor = self.request.header("Last-Event-ID") or ""
+        self.wire = self.log.after(cursor)
+        self.tell(self.machine.response_received, self.stream, response)
+        assert self.book.state is S.CONNECTED
+        assert not self.machine.response_received(self.stream or 0, Response(404), self.now)
+
+    def refused(self, response: Response) -> None:
+        self.tell(self.machine.response_received, self.stream, response)
+        assert self.book.state is not S.CONNECTED
+
+    def redirected(self, response: Response) -> None:
+        self.redirecting = True
+        self.tell(self.machine.response_received, self.stream, response)
+
+    def stopped(self, response: Response) -> None:
+        self.book.counted["stops"] += 1
+        self.tell(self.machine.response_received, self.stream, response)
+        assert self.book.state is S.CLOSED
+
+    def error_body(self, data: bytes, end: str) -> None:
+        number = self.stream
+        self.tell(self.machine.body_received, number, data)
+        if self.stream == number and end == "end":
+            self.tell(self.machine.body_ended, number)
+        elif self.stream == number and end == "lost":
+            self.tell(self.machine.connection_lost, number, ConnectionResetError())
+
+    def feed(self, block: bytes) -> None:
+        self.wire = self.wire[len(block) :]
+        self.book.counted["bytes"] += len(block)
+        parser = self.machine._parser
+        assert isinstance(parser, SpyParser)
+        actions = self.tell(self.machine.body_received, self.stream, block)
+        if self.book.state is S.CONNECTED:
+            assert actions is parser.latest, "the parser's own list is passed on"
+            assert all(isinstance(action, EVENTS) for action in actions)
+        else:
+            assert self.until, "only a terminal event ends the stream in the middle of its body"
+            assert self.book.state is S.DISCONNECTED
+
+    def cut(self, how: str) -> None:
+        if how == "end":
+            self.tell(self.machine.body_ended, self.stream)
+        elif how == "lost":
+            error = ConnectionResetError(f"by http://me:{SECRET}@example.com/?a={SECRET}")
+            self.tell(self.machine.connection_lost, self.stream, error)
+        else:
+            self.tell(self.machine.connect_failed, self.stream, OSError("refused"))
+
+    def post(self) -> None:
+        token = object()
+        [send] = self.machine.post(token, "/up", self.now, content=b"hi")
+        assert isinstance(send, SendPost)
+        self.book.told(self.now)
+        self.work(send)
+        self.posts[send.post] = token
+
+    def post_ends(self, status: int | None) -> None:
+        number = min(self.posts)
+        before = self.machine.metrics.events_sent
+        if status is None:
+            self.tell(self.machine.post_failed, number, OSError("refused"))
+        else:
+            self.tell(self.machine.post_answered, number, Response(status), b"")
+        assert number not in self.posts
+        assert self.machine.metrics.events_sent == before + (status == 200)
+
+    def post_abandoned(self) -> None:
+        number = min(self.posts)
+        self.book.told(self.now)
+        assert self.machine.abandon_post(self.posts.pop(number), self.now) == [Disconnect(number)]
+
+    def pong(self, status: int | None) -> None:
+        number, self.ping = self.ping, None
+        counters = self.machine.metrics.heartbeats
+        assert counters is not None
+        before = counters.succeeded, counters.failed
+        if status is None:
+            self.tell(self.machine.ping_failed, number, OSError("refused"))
+        else:
+            self.tell(self.machine.ping_answered, number, Response(status))
+        good = status in (200, 204)
+        assert (counters.succeeded, counters.failed) == (before[0] + good, before[1] + (not good))
 
     def teardown(self) -> None:
         self.spies.close()

@@ -18,8 +18,8 @@ from sansio_sse.event_stream import (
     ServerSentEvent,
 )
 
-from . import event_stream_reference as reference
-from .event_stream_vectors import VECTORS, Vector, first_failure
+import event_stream_reference as reference
+from event_stream_vectors import VECTORS, Vector, first_failure
 
 MIB = 1024 * 1024
 

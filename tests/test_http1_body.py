@@ -283,7 +283,7 @@ PLANTED = [
     ("return data[:left]", "return data"),
     ("if len(data) > left:", "if len(data) >= left:"),
     ("if len(data) < left:", "if len(data) <= left:"),
-    ("self.complete = not length", "self.complete = False"),
+    ("self.complete: bool = not length", "self.complete: bool = False"),
     ("{1,20})(?:;", "{1,21})(?:;"),
     ("{1,20})(?:;", "{1,19})(?:;"),
     ("([0-9A-Fa-f]{1,20})", "([0-9A-Fa-f_]{1,20})"),

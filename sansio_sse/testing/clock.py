@@ -93,8 +93,8 @@ class VirtualClock:
     def jump(self) -> bool:
         """Jump to the next instant at which something is due, and do all that is due then.
 
-        Return whether there was anything. Raises RuntimeError when that never ends: a script that lets no time pass would hang for
-        ever.
+        Return whether there was anything. Raises RuntimeError when that never ends: a script that
+        lets no time pass would hang for ever.
         """
         at = self.next_at
         if at is None:

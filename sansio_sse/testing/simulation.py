@@ -80,6 +80,7 @@ class SimulatedConnection(SyncConnectionDriver):
         self._inside = nullcontext()  # there is one thread
         self._timer: VirtualTimer | None = None
         self._transports: dict[int, ScriptedTransport] = {}
+        self._inside = nullcontext()  # there is one thread
 
     def _now(self) -> float:
         return self._simulation.clock.now
