@@ -3,7 +3,6 @@
 from importlib.metadata import version as version_of
 from typing import Any
 
-from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.nodes import make_refnode
 
@@ -43,7 +42,7 @@ def keep_first_line(
         lines[:0] = ["..", ""]  # an empty comment, which it may have for its first line
 
 
-def find_short_name(app: Sphinx, env: Any, node: Any, text: nodes.Element) -> nodes.Node | None:
+def find_short_name(app: Sphinx, env: Any, node: Any, text: Any) -> Any:
     """Resolve ``ConfigError`` or ``sansio_sse.ConfigError`` to where it is described."""
     if node.get("refdomain") != "py":
         return None

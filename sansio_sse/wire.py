@@ -173,13 +173,13 @@ class WireMachine:
 
     def transport_opened(self, transport: int, now: float) -> Sequence[WireAction]:
         """A transport is open, TLS included: its request is written."""
-        if transport == self._stream and transport and not self._opened:
+        if transport and transport == self._stream:
+            if self._opened:
+                return NO_ACTIONS
             self._opened = True
             data, self._to_send = self._to_send, b""
             actions = self._carry_out(self.connection.transport_opened(transport, now), now)
             return [SendBytes(transport, data), *actions]
-        if transport == self._stream:
-            return NO_ACTIONS
         side = self._side(transport)
         if side is None:
             return [CloseTransport(transport)]

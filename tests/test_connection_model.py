@@ -319,10 +319,9 @@ class ConnectionModel(RuleBasedStateMachine):
         if active:
             possible += [self.restart, self.disconnect]
             possible += [lambda: self.restart_at(draw(st.integers(0, 5)))]
+            possible += [self.close] * (self.log.published > 20)  # nothing comes after it
         if self.book.state is S.CONNECTED or (active and self.stream is None):
             possible += [lambda: self.overflow(draw(st.integers(0, 3)))]
-        if active:
-            possible += [self.close] * (self.log.published > 20)  # nothing comes after it
         draw(st.sampled_from(possible))()
 
     @rule(data=st.data())

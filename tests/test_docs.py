@@ -12,6 +12,7 @@ Hosts that a page speaks of are played by functions of such a block: see docs_se
 
 import doctest
 import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -60,6 +61,15 @@ def test_the_snippets_of_a_page_run(path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(transport, "open_link", docs_server.open_link)
     monkeypatch.setattr(docs_server, "SERVERS", {})
     run(SYBIL.parse(path))
+
+
+def test_the_reference_describes_every_module_of_the_core() -> None:
+    pages = (ROOT / "docs" / "reference").glob("*.md")
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    described = set(re.findall(r"automodule:: ([\w.]+)", text))
+    # What is inside of a package is public by way of the package.
+    modules = {".".join(name.split(".")[:2]) for name in modules_of("sansio_sse")}
+    assert {name for name in modules if "._" not in name} - described == set()
 
 
 @pytest.mark.parametrize("name", MODULES)

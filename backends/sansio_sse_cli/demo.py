@@ -122,6 +122,10 @@ def _ranges(numbers: Sequence[int]) -> str:
 # --- The server's process ----------------------------------------------------------------------
 
 
+class _DidNotStart(Exception):
+    """The server's process ended before it listened, or there is none."""
+
+
 class _ServerProcess:
     """The faulty server, as a child that ends when its standard input does: with us, or before."""
 
@@ -138,20 +142,25 @@ class _ServerProcess:
         # -P and our own path: the child finds what we found, and nothing that lies in the current
         # folder.
         path = os.pathsep.join(entry for entry in sys.path if entry)
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "sansio_sse_cli.faulty_server"),
-            *("--seed", str(self._args.seed), "--events", str(self._args.events)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C is for us
-        )
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "sansio_sse_cli.faulty_server"),
+                *("--seed", str(self._args.seed), "--events", str(self._args.events)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C is for us
+            )
+        except OSError as error:
+            raise _DidNotStart(str(error)) from None
         try:
             first = await self._message()
+            if "listening" not in first:
+                raise _DidNotStart("it ended at once")
         except BaseException:
             await self.__aexit__()
             raise
-        self.url = first.get("listening", "")
+        self.url = first["listening"]
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -253,6 +262,13 @@ class _Demo:
 
     async def play(self) -> int:
         """Let the client meet the server, and judge."""
+        try:
+            return await self._play()
+        except _DidNotStart as error:
+            self._say(f"the server's process did not start: {error}", "red")
+            return Exit.FAILED
+
+    async def _play(self) -> int:
         self._say("    time events", "dim")
         async with _ServerProcess(self._args, self._server_says) as server:
             self._connection = connection = connect(

@@ -37,13 +37,17 @@ _BODY_SHOWN = 200  # characters of what a server says when it refuses
 class Narrator:
     """Tells a stream's state changes and failures; its two methods are made for ``connect()``.
 
-    ``say(state, text)`` is called with each piece of news. Set ``ending`` before closing the
-    connection: an end that was wanted needs no explanation.
+    ``say(state, text)`` is called with each piece of news; ``hide(text)`` takes secrets out of what
+    a server says, before it is cut to length and half a secret remains. Set ``ending`` before
+    closing the connection: an end that was wanted needs no explanation.
     """
 
-    def __init__(self, say: Callable[[ConnectionState, str], object]) -> None:
+    def __init__(
+        self, say: Callable[[ConnectionState, str], object], hide: Callable[[str], str] = str
+    ) -> None:
         self.ending = False
         self._say = say
+        self._hide = hide
         self._url = ""
         self._cursor = ""  # what the attempt under way asks to go on after
 
@@ -57,7 +61,7 @@ class Narrator:
             case ConnectionState.CONNECTED:
                 self._say(change.new, self._accepted(connection))
             case ConnectionState.ERROR if change.error is not None:
-                self._say(change.new, explain(change.error))
+                self._say(change.new, explain(change.error, self._hide))
             case ConnectionState.DISCONNECTED if not self.ending:
                 self._say(change.new, "the stream has ended")
             case ConnectionState.CLOSED if not self.ending:
@@ -73,7 +77,7 @@ class Narrator:
         self._cursor = connection.received_event_id
         if info.next_reconnect is not None:
             wait = duration(max(0.0, info.next_reconnect - time.time()))
-            text = f"retry {info.reconnect_attempts} in {wait}: {explain(error)}"
+            text = f"retry {info.reconnect_attempts} in {wait}: {explain(error, self._hide)}"
             self._say(ConnectionState.RECONNECTING, text)
 
     def _accepted(self, connection: Connection) -> str:
@@ -88,10 +92,10 @@ class Narrator:
         return ", ".join(words)
 
 
-def explain(error: SSEError) -> str:
+def explain(error: SSEError, hide: Callable[[str], str] = str) -> str:
     """Return an error's message, and the beginning of what the server said with it."""
     body = error.body if isinstance(error, HTTPStatusError | ContentTypeError) else b""
-    said = redact_text(body.decode("utf-8", "replace")).strip()
+    said = redact_text(hide(body.decode("utf-8", "replace"))).strip()
     if len(said) > _BODY_SHOWN:
         said = said[:_BODY_SHOWN] + "…"
     return f"{error.message}: {said}" if said else error.message

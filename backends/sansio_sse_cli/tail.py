@@ -195,7 +195,9 @@ def _headers(args: argparse.Namespace) -> Headers:
     if args.user_agent is not None and "user-agent" not in given:
         headers.append(("User-Agent", args.user_agent))
     if args.user is not None and "authorization" not in given:
-        credentials = base64.b64encode(_credentials(args.user).encode("utf-8", "surrogateescape")).decode()
+        credentials = base64.b64encode(
+            _credentials(args.user).encode("utf-8", "surrogateescape")
+        ).decode()
         headers.append(("Authorization", f"Basic {credentials}"))
     if args.data is not None and "content-type" not in given:
         headers.append(("Content-Type", _FORM))
@@ -270,7 +272,8 @@ def _secrets(url: str, headers: Headers) -> list[str]:
     userinfo, at, _ = parts.netloc.rpartition("@")
     if at:
         _, _, password = userinfo.partition(":")
-        found |= {userinfo, unquote(userinfo), password, unquote(password)}
+        token = base64.b64encode(unquote(userinfo).encode()).decode()
+        found |= {token, userinfo, unquote(userinfo), password, unquote(password)}
     found |= {value for _, value in parse_qsl(parts.query)}
     # As it was written; without a "=", the whole of it is one value.
     found |= {pair.rpartition("=")[2] for pair in parts.query.split("&")}
@@ -307,7 +310,7 @@ class _Tail:
     secrets: Sequence[str]
 
     def __init__(self, args: argparse.Namespace, out: Channel, err: Channel) -> None:
-        self.narrator = Narrator(self.tell)
+        self.narrator = Narrator(self.tell, self._hide)
         self._out = out
         self._err = err
         self._quiet: bool = args.quiet
@@ -360,9 +363,13 @@ class _Tail:
         """Say a piece of news: the state it belongs to, and the news."""
         if self._quiet and state is not ConnectionState.ERROR:
             return
+        shown = escape(self._hide(text))
+        self._err.say(f"{self._err.paint(STYLES[state], f'{state.value:12}')} {shown}")
+
+    def _hide(self, text: str) -> str:
         for secret in self.secrets:
             text = text.replace(secret, "…")
-        self._err.say(f"{self._err.paint(STYLES[state], f'{state.value:12}')} {escape(text)}")
+        return text
 
     def _summarize(self, took: float) -> None:
         metrics = self.connection.metrics
