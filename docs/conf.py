@@ -17,7 +17,7 @@ exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # else what stands under "Attributes:" is described twice
@@ -27,7 +27,7 @@ napoleon_use_ivar = True  # else what stands under "Attributes:" is described tw
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(asyncio|collections|enum|json|ssl|typing|pytest|concurrent|types)\..*"),
-    ("py:.*", r"(.*\.)?(T|_\w+|AttemptInProgress|Accepted|Redirected|Refused|HeartbeatCounters)"),
+    ("py:.*", r"(.*\.)?(T|_\w+|AttemptInProgress|Accepted|Redirected|Refused|\w*Counters)"),
 ]
 
 html_theme = "furo"
@@ -40,6 +40,13 @@ def keep_first_line(
     """Keep napoleon from reading what stands before a colon as the type of an attribute."""
     if what in ("attribute", "data", "property"):
         lines[:0] = ["..", ""]  # an empty comment, which it may have for its first line
+
+
+def leave_out(
+    app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
+) -> bool | None:
+    """Leave out what a named tuple says about its fields: that they are fields."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
 
 
 def find_short_name(app: Sphinx, env: Any, node: Any, text: Any) -> Any:
@@ -58,4 +65,5 @@ def find_short_name(app: Sphinx, env: Any, node: Any, text: Any) -> Any:
 
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", keep_first_line, priority=400)  # napoleon has 500
+    app.connect("autodoc-skip-member", leave_out)
     app.connect("missing-reference", find_short_name)

@@ -102,8 +102,8 @@ def _one_line(value: str, what: str) -> str:
 
 def _retry_line(milliseconds: int) -> str:
     if not 0 <= milliseconds <= MAX_RETRY:
-        raise ValueError(f"retry must be from 0 to 2**63 - 1 milliseconds, not {milliseconds}")
-    return f"retry: {int(milliseconds)}"
+        raise ValueError("retry must be from 0 to 2**63 - 1 milliseconds")
+    return f"retry: {milliseconds:d}"
 
 
 def _to_bytes(text: str) -> bytes:

@@ -132,7 +132,7 @@ _MANY: Final = 30
 # Up to this size, a block is parsed as a part of the text that came with it. What is larger is
 # taken in pieces of this size: beside the events, the parser makes texts and lists of what it is
 # given.
-_LARGE: Final = 1024 * 1024
+_LARGE: Final = 256 * 1024
 
 _CONTINUATION_BYTES: Final = bytes(range(0x80, 0xC0))
 _FOUR_BYTE_LEADS: Final = bytes(range(0xF0, 0x100))
@@ -205,7 +205,8 @@ class EventStreamParser:
         last_event_id: The ID this stream was resumed from. It stays in force until the stream gives
             another.
         max_event_size: The most bytes the parser may hold: of an incomplete event, all lines
-            received so far, comments excepted; and the last event ID which the stream gave.
+            received so far, line ends included and comments not; and the last event ID which the
+            stream gave.
         comments: Whether :class:`Comment` objects are among the results, in their place.
         ids: Whether :class:`LastEventIdChanged` objects are, each before the event whose ID it is.
 
@@ -214,7 +215,7 @@ class EventStreamParser:
 
     What is held while an event is incomplete is bytes. A complete event is a ``str``, for which
     Python may need four bytes a character. One for which bytes and text together would need more
-    than twice ``max_event_size`` (and more than 2 MiB) counts as too large, too.
+    than twice ``max_event_size`` counts as too large, too, unless it is small (512 KiB).
 
     Rules: WHATWG HTML 9.2.5 (the format) and 9.2.6 (its interpretation).
 
@@ -386,6 +387,7 @@ class EventStreamParser:
             if not (b"\n\n" in data or (data[0] == 10 and self._line == len(held))):
                 return self._hold(data)
             if len(held) > _LARGE:
+                del held  # which is to be released before its text is made
                 return self._complete_large(data)
             data = b"".join((held, data))
             self._held = b""
@@ -423,21 +425,20 @@ class EventStreamParser:
         The retry lines stay: they belong to their event, too.
         """
         held = self._held = bytearray(self._held)
-        result: list[ParsedItem] = []
-        kept: list[bytes | bytearray] = []
-        for line in held[start : self._line - 1].split(b"\n"):
-            if line.startswith(b":"):
-                self._take_comment(_decode(line[1:]), result)
-                continue
-            kept += line, b"\n"
-            if line.startswith(b"retry"):
+        lines = bytes(held[start : self._line]).split(b"\n")
+        kept = [line for line in lines if line[:1] != b":"]
+        self.comment_count += len(lines) - len(kept)
+        for line in kept:
+            if line[:5] == b"retry":
                 name, _, value = _decode(line).partition(":")
                 if name == "retry":
                     self._take_retry(value.removeprefix(" "), None)
-        lines = b"".join(kept)
-        held[start : self._line] = lines
-        self._line = start + len(lines)
-        return result
+        left = b"\n".join(kept)
+        held[start : self._line] = left
+        self._line = start + len(left)
+        if not self._comments:
+            return _NOTHING
+        return [Comment(_decode(line[1:]).removeprefix(" ")) for line in lines if line[:1] == b":"]
 
     # From blocks to events. "Text" is whole blocks, without the last two line ends.
 
@@ -470,18 +471,22 @@ class EventStreamParser:
         """Parse events of the known shape all at once."""
         shape = self._shape
         prefix, blank, event, _ = shape
+        line_end = blank[: len(blank) // 2]
         parts = text[len(prefix) :].split(blank + prefix)
         # To look through all of them together is cheaper than to look into each.
         if _is_one_line("".join(parts)):
-            odd = []
-        else:
-            odd = [index for index, part in enumerate(parts) if "\n" in part or "\r" in part]
+            result += self._events(event, parts)
+            return
+        odd = [index for index, part in enumerate(parts) if "\n" in part or "\r" in part]
+        if 4 * len(odd) > len(parts) and _joined(parts[odd[0]], line_end) is None:
+            self._parse_lines(text, result)  # the shape is one of many
+            return
         start = 0
         for index in odd:
             if start < index:
                 result += self._events(event, parts[start:index])
             start = index + 1
-            data = _joined(parts[index], blank[: len(blank) // 2])
+            data = _joined(parts[index], line_end)
             if data is not None:
                 values = (event, data, self.last_event_id, None, False)
                 result.append(_new(ServerSentEvent, values))
@@ -490,8 +495,7 @@ class EventStreamParser:
             self._parse_lines(prefix + parts[index], result)
             if 2 * len(parts[index]) < len(text):
                 self._shape = shape
-        if start < len(parts):
-            result += self._events(event, parts[start:] if start else parts)
+        result += self._events(event, parts[start:])
 
     def _events(self, event: str, parts: list[str]) -> Iterable[ServerSentEvent]:
         """Make events of their data; a map over a zip is a fifth faster than a comprehension."""
@@ -663,67 +667,87 @@ class EventStreamParser:
         # The blank line stands at the start if it was a line end that came before.
         end = 0 if data[0] == 10 and self._line == len(self._held) else data.find(b"\n\n") + 1
         result = list(self._hold(data[:end]))
-        if self._is_too_wide():
-            self._stop()
-            return result
         self._parse_large(result)
-        result += self._advance(data[end + 1 :])
+        if self.error is None:
+            result += self._advance(data[end + 1 :])
         return result
-
-    def _is_too_wide(self) -> bool:
-        """Whether the text of the held block would need too much memory.
-
-        Python stores all characters of a text in the width of the widest: one emoji makes a text of
-        ASCII four times as large.
-        """
-        held = self._held
-        # A block that is not twice as large comes this way or not, as the stream is cut.
-        if len(held) <= 2 * _LARGE or held.isascii():
-            return False
-        width = 4 if len(held.translate(None, _FOUR_BYTE_LEADS)) < len(held) else 2
-        characters = len(held.translate(None, _CONTINUATION_BYTES))
-        return len(held) + width * characters > 2 * self._limit
 
     def _parse_large(self, result: list[ParsedItem]) -> None:
         """Parse the held block as bytes, so that its text is made once, and of its data only."""
         held = self._held
         self._held = b""
-        headers: dict[bytes, bytes] = {}
-        retry: int | None = None
-        first: slice | None = None
-        data: bytearray | None = None  # if there are more data lines than one
-        start = 0
-        with memoryview(held) as view:
-            while start < len(held):
-                end = held.find(b"\n", start)
-                if held.startswith((b"data:", b"data\n"), start):
-                    start += 6 if held.startswith(b" ", start + 5) else 5
-                    row = slice(min(start, end), end)
-                    if first is None:
-                        first = row
-                    else:
-                        if data is None:
-                            data = bytearray(view[first])
-                        data += b"\n"
-                        data += view[row]
-                else:
-                    line = bytes(view[start:end])
-                    name, _, value = line.partition(b":")
-                    # Of each field the last valid line counts.
-                    if name == b"event" or (name == b"id" and b"\0" not in line):
-                        headers[name] = line
-                    elif name == b"retry":
-                        retry = self._take_retry(_decode(value).removeprefix(" "), retry)
-                start = end + 1
-            text = _decode(view[first]) if first is not None and data is None else ""
-        del view, held
-        if data is not None:
-            text = _decode(data)
-        if first is not None:
-            headers[b"data"] = b"data"
+        size = len(held)
+        headers, data, row = _take_apart(held)
+        del held  # which may not be what the data is in
+        if self._is_too_wide(size, data):
+            self._stop()
+            return
+        with memoryview(data) as view:
+            text = _decode(view[row])
         block: list[ParsedItem] = []
-        self._parse_lines(_decode(b"\n".join(headers.values())), block)
+        self._parse_lines(_decode(headers), block)
         for item in block:
-            if isinstance(item, ServerSentEvent):
-                item = item._replace(data=text, retry=retry)
-            result.append(item)
+            result.append(item._replace(data=text) if isinstance(item, ServerSentEvent) else item)
+
+    def _is_too_wide(self, size: int, data: bytes | bytearray) -> bool:
+        """Whether the text of a block of ``size`` would need too much memory beside ``data``.
+
+        Python stores all characters of a text in the width of the widest: one emoji makes a text of
+        ASCII four times as large.
+        """
+        # A block that is not twice as large comes this way or not, as the stream is cut.
+        if size <= 2 * _LARGE or data.isascii():
+            return False
+        width = 4 if len(data.translate(None, _FOUR_BYTE_LEADS)) < len(data) else 2
+        characters = len(data.translate(None, _CONTINUATION_BYTES))
+        return len(data) + width * characters > 2 * self._limit
+
+
+def _take_apart(block: bytes | bytearray) -> tuple[bytes, bytes | bytearray, slice]:
+    """Take a large block apart, line by line, with as little memory as can be.
+
+    Returns:
+        A block of the same fields, in which all data lines are one that is empty; and what its data
+        is: a buffer, and where in it.
+    """
+    if block.startswith(b"data: ") and b"\n" in block[:_LARGE]:
+        # The usual large event has data lines only, and lots of them.
+        joined = block.replace(b"\ndata: ", b"\n")
+        if len(block) - len(joined) == 6 * (joined.count(b"\n") - 1):
+            return b"data", joined, slice(6, -1)
+        del joined
+    headers: dict[bytes, bytes] = {}
+    row: slice | None = None
+    data: bytearray | None = None
+    start = 0
+    while start < len(block):
+        end = block.find(b"\n", start)
+        if block.startswith((b"data:", b"data\n"), start):
+            start += 6 if block.startswith(b" ", start + 5) else 5
+            this = slice(min(start, end), end)
+            if row is None:
+                row = this
+            else:
+                if data is None:
+                    data = bytearray(block[row])
+                data += b"\n"
+                data += block[this]
+        elif _counts(line := bytes(block[start:end])):
+            headers[line.partition(b":")[0]] = line
+        start = end + 1
+    if row is not None:
+        headers[b"data"] = b"data"
+    kept = b"\n".join(headers.values())
+    if data is not None:
+        return kept, data, slice(None)
+    return kept, block, row or slice(0)
+
+
+def _counts(line: bytes) -> bool:
+    """Whether a line is a valid header field, and so takes the place of another before it."""
+    name, _, value = line.partition(b":")
+    if name == b"id":
+        return b"\0" not in value
+    if name == b"retry":
+        return _reconnection_time(_decode(value).removeprefix(" ")) is not None
+    return name == b"event"

@@ -7,7 +7,7 @@ server answers every ping still dies of silence.
 """
 
 from .config import HeartbeatConfig
-from .http import Origin, Request, join_url, strip_credentials
+from .http import Request, join_url, strip_credentials
 from .metrics import HeartbeatCounters
 
 __all__ = ["Heartbeat", "ping_request"]
@@ -83,6 +83,7 @@ def side_request(stream: Request, method: str, url: str, content: bytes | None =
         if name.lower() not in ("accept", "last-event-id", "idempotency-key")
         and not name.lower().startswith("content-")
     )
-    if Origin.of(url) != stream.origin:
-        headers = strip_credentials(headers)
-    return Request(method, url, headers, content)
+    request = Request(method, url, headers, content)
+    if request.origin != stream.origin:
+        request = request.replace(headers=strip_credentials(headers))
+    return request

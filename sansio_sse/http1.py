@@ -265,7 +265,8 @@ def _value(name: str, value: str) -> bytes:
         encoded = value.strip(" \t").encode()
     except UnicodeEncodeError:
         raise ConfigError(f"header {name!r}: the value has a lone surrogate") from None
-    if _CONTROL.search(encoded):
+    # An id is the server's choice: what it gave us and Fetch would send must not end the stream.
+    if _CONTROL.search(encoded) and name.lower() != "last-event-id":
         raise ConfigError(f"header {name!r}: the value has a control character")
     return encoded
 

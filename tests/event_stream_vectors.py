@@ -1,7 +1,7 @@
 """Event streams and what they say: every clause of WHATWG HTML 9.2.5 and 9.2.6, each by a name.
 
-The vectors know the parser's interface and nothing of its inside. :func:`first_failure` feeds each of
-them whole, byte by byte, in every cut in two, and in random cuts.
+The vectors know the parser's interface and nothing of its inside. :func:`first_failure` feeds each
+of them whole, byte by byte, in every cut in two, and in random cuts.
 """
 
 import random
@@ -256,7 +256,7 @@ VECTORS: tuple[Vector, ...] = (
     _v("no reconnection time at all", b"retry:\nretry\nretry: \ndata: a\n\n", event("a")),
     _v("a reconnection time has digits only",
        b"retry: -1\nretry: +1\nretry: 1.5\nretry: 1e3\nretry: 0x1\nretry: 1_0\nretry: 1 \nretry:  1\nretry: 1\0\n\n"),
-    _v("a reconnection time has ascii digits only", "retry: １２\nretry: ٣\nretry: ²\n\n".encode()),
+    _v("a reconnection time has ascii digits only", "retry: \uff11\uff12\nretry: ٣\nretry: ²\n\n".encode()),
     _v("a reconnection time of zero", b"retry: 0\ndata: a\n\n", event("a", retry=0), retry=0),
     _v("a reconnection time with zeros in front", b"retry: 0010\ndata: a\n\n", event("a", retry=10), retry=10),
     _v("a reconnection time beyond all bounds", b"retry: 9" + b"9" * 30 + b"\n\n", retry=2**63 - 1),
@@ -308,7 +308,13 @@ def failure(module: ModuleType, vector: Vector, chunks: Iterable[bytes]) -> str 
     if tuple(plain_events) != vector.events:
         return f"events without comments and ids {plain_events!r}"
     for parser in (full, plain):
-        seen = (parser.last_event_id, parser.gave_id, parser.retry, parser.comment_count, parser.error)
+        seen = (
+            parser.last_event_id,
+            parser.gave_id,
+            parser.retry,
+            parser.comment_count,
+            parser.error,
+        )
         if seen != (vector.last_event_id, vector.gave_id, vector.retry, len(vector.comments), None):
             return f"last id, gave id, retry, comments, error {seen!r}"
     comments = tuple(i.text for i in items if isinstance(i, module.Comment))

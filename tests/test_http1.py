@@ -105,6 +105,12 @@ def test_values_that_cannot_be_written_are_named_and_not_shown(character: str) -
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("character", ["\x01", "\x1b", "\x7f", "\x9b"])
+def test_an_id_of_the_servers_choice_is_sent_back_as_it_is(character: str) -> None:
+    request = Request("GET", "http://example.com/", headers=(("Last-Event-ID", f"a{character}b"),))
+    assert f"Last-Event-ID: a{character}b\r\n".encode() in Http1Exchange(request).start()
+
+
 def test_two_hosts_are_refused() -> None:
     request = Request("GET", "http://example.com/", headers=(("Host", "a"), ("host", "b")))
     with pytest.raises(ConfigError, match="'Host' is given more than once"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Address = tuple[socket.AddressFamily, Any]
 
 _READ_SIZE = 65536
+_WRITE_SIZE = 65536
 _RACE_DELAY = 0.25  # RFC 8305 5: the recommended head start of an address over the next
 
 _buffers: "WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview]" = WeakKeyDictionary()
@@ -36,7 +37,16 @@ class Link(asyncio.BufferedProtocol):
     ``data_received``.
     """
 
-    __slots__ = ("_blocked", "_connection", "_dropped", "_number", "_view", "opening", "transport")
+    __slots__ = (
+        "_blocked",
+        "_connection",
+        "_dropped",
+        "_number",
+        "_unsent",
+        "_view",
+        "opening",
+        "transport",
+    )
 
     def __init__(self, connection: "Connection", number: int, view: memoryview) -> None:
         self._connection = connection
@@ -44,6 +54,7 @@ class Link(asyncio.BufferedProtocol):
         self._view = view
         self._blocked = False
         self._dropped = False
+        self._unsent: memoryview | None = None
         self.opening: asyncio.Task[None] | None = None
         self.transport: Any = None
 
@@ -53,8 +64,9 @@ class Link(asyncio.BufferedProtocol):
         if self._dropped:
             self.transport.abort()
             return
-        # Zero: "written" means handed to the system, else the write timeout watches our own buffer.
-        self.transport.set_write_buffer_limits(0)
+        # "Written" means handed to the system, or the write timeout would watch our own buffer fill.
+        # Not 0: TLS would take an empty buffer for a full one.
+        self.transport.set_write_buffer_limits(high=1)
         self._connection._take(WireMachine.transport_opened, self._number)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -87,12 +99,21 @@ class Link(asyncio.BufferedProtocol):
         """Now it has."""
         self._blocked = False
         if not self._dropped:
-            self._connection._take(WireMachine.bytes_sent, self._number)
+            self._write()
 
     def send(self, data: bytes) -> None:
         """Write, and report when all of it has left."""
-        self.transport.write(data)
+        self._unsent = memoryview(data)
+        self._write()
+
+    def _write(self) -> None:
+        # In pieces: TLS passes what it is given on to a buffer below, and tells only afterwards,
+        # at the next piece, that it is full. A peer that reads nothing would go unnoticed.
+        while self._unsent and not self._blocked:
+            piece, self._unsent = self._unsent[:_WRITE_SIZE], self._unsent[_WRITE_SIZE:]
+            self.transport.write(piece)
         if not self._blocked:
+            self._unsent = None
             self._connection._take(WireMachine.bytes_sent, self._number)
 
     def opened(self, task: "asyncio.Task[None]") -> None:

@@ -90,7 +90,7 @@ def judge(sent: Iterable[ServerSentEvent], received: Iterable[ServerSentEvent]) 
         number = int(event.id) if event.id.isdecimal() else 0
         if log.get(number) != (event.event, event.data):
             altered.append(number)
-        if number < newest and not came[number]:
+        elif number < newest and not came[number]:
             out_of_order.append(number)
         newest = max(newest, number)
         came[number] += 1
@@ -320,7 +320,7 @@ class _Demo:
 
     def _print_verdict(self, verdict: Verdict, connection: Connection) -> None:
         metrics = connection.metrics
-        reconnects = metrics.reconnect_successes
+        reconnects = self._narrator.reconnects
         took = time.monotonic() - self._began
         if self._args.json:
             extra = {"reconnects": reconnects, "seconds": round(took, 2), "good": verdict.good}

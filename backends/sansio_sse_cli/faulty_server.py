@@ -116,9 +116,9 @@ class FaultyServer:
         """Every event that was sent, or begun to be sent, each time that it was."""
         self.requests: list[tuple[str, str]] = []
         """Target and Last-Event-ID of each request for the stream."""
-        self.pings = 0
+        self.pings: int = 0
         """How many pings came."""
-        self.port = 0
+        self.port: int = 0
         self._events = events
         self._script = list(script)
         self._seed = seed
@@ -251,12 +251,11 @@ class FaultyServer:
             whole = encode(encode_event(self._events[last]))
             # Often behind its id: an id in half an event must not count.
             half = whole[: chance.randrange(len(whole) // 2, len(whole) - 4)]
-        where = f"event {last + 1}" if fault in _HALVES and half else f"event {last}"
-        await self._announce(
-            f"{fault.value} ({'in' if fault in _HALVES and half else 'after'} {where})"
-        )
-        if fault in _HALVES and half:
+        where = f"after event {last}"
+        if half and fault in (Fault.CUT_EVENT, Fault.CUT_CHUNK, Fault.STALL):
+            where = f"event {last + 1}"
             self._log(self._events[last])
+        await self._announce(f"{fault.value} ({where})")
         match fault:
             case Fault.CUT_EVENT:
                 exchange.data(half, chance)
@@ -289,9 +288,6 @@ class FaultyServer:
     def _log(self, event: ServerSentEvent) -> None:
         self.sent.append(event)
         self._newest = max(self._newest, int(event.id))
-
-
-_HALVES = {Fault.CUT_EVENT, Fault.CUT_CHUNK, Fault.STALL}
 
 
 class _Encoder:

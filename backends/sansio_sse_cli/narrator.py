@@ -45,11 +45,18 @@ class Narrator:
     def __init__(
         self, say: Callable[[ConnectionState, str], object], hide: Callable[[str], str] = str
     ) -> None:
-        self.ending = False
+        self.ending: bool = False
+        self.accepted: int = 0
+        """How often a stream has been accepted."""
         self._say = say
         self._hide = hide
         self._url = ""
         self._cursor = ""  # what the attempt under way asks to go on after
+
+    @property
+    def reconnects(self) -> int:
+        """How often a stream was accepted again."""
+        return max(0, self.accepted - 1)
 
     def on_change(self, connection: Connection, change: StateChanged) -> None:
         """Tell a state change."""
@@ -59,6 +66,7 @@ class Narrator:
                 self._cursor = connection.received_event_id
                 self._say(change.new, self._url)
             case ConnectionState.CONNECTED:
+                self.accepted += 1
                 self._say(change.new, self._accepted(connection))
             case ConnectionState.ERROR if change.error is not None:
                 self._say(change.new, explain(change.error, self._hide))

@@ -372,14 +372,14 @@ class _Tail:
         return text
 
     def _summarize(self, took: float) -> None:
-        metrics = self.connection.metrics
+        received = self.connection.metrics.bytes_received
         events = f"{self._given} event{'' if self._given == 1 else 's'}"
         if self._printed != self._given:
             events += f" ({self._printed} printed)"
-        reconnects = metrics.reconnect_successes
+        reconnects = self.narrator.reconnects
         parts = [
             events,
-            size(metrics.bytes_received),
+            size(received),
             f"{reconnects} reconnect{'' if reconnects == 1 else 's'}",
             duration(took),
         ]

@@ -136,11 +136,11 @@ class Channel:
     """Standard output or standard error, past Python's buffer: what is said is there at once."""
 
     def __init__(self, fd: int) -> None:
-        self.is_terminal = os.isatty(fd)
+        self.is_terminal: bool = os.isatty(fd)
         """Whether a person reads it."""
-        self.paint = Paint(on=_wants_colors(fd))
+        self.paint: Paint = Paint(on=_wants_colors(fd))
         """Adds colours, if they are wanted here."""
-        self.broken = False
+        self.broken: bool = False
         """Whether whoever read it has gone."""
         self._fd = fd
         self._encoding = "utf-8"

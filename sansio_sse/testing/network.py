@@ -295,12 +295,17 @@ class ScriptedTransport:
     def _go_on(self) -> None:
         """Do what the script says, up to where it waits: for a time, or for the client to read."""
         clock = self._network.clock
+        room = _WINDOW
         while not self._closed:
+            if room <= 0:  # others have their turn, or an endless script would be the end of all
+                self._timer = self._later(0.0, self._go_on)
+                return
             if self._unread >= _WINDOW:
                 self._window_full = True
                 return
             match next(self._script, None):
                 case bytes() as data:
+                    room -= len(data) + 1
                     self._to_client(self._listener.bytes_received, data)
                 case float() as at:
                     if at > clock.now:

@@ -41,6 +41,7 @@ class _Line:
 
     def transport_failed(self, error: BaseException) -> None:
         self._connection._note(f"failed {self._number}")
+        self._connection._transports.pop(self._number)
         self._connection._take(WireMachine.transport_failed, self._number, error)
 
     def bytes_received(self, data: bytes) -> None:
@@ -60,13 +61,14 @@ class SimulatedConnection(SyncConnectionDriver):
     they come, into :attr:`received`; else they wait for ``receive()`` or a ``for`` loop.
     """
 
-    __slots__ = ("_label", "_simulation", "_timer", "_transports", "received")
+    __slots__ = ("_label", "_reads", "_simulation", "_timer", "_transports", "received")
 
     def __init__(
         self, simulation: "Simulation", label: str, url: str, *, reading: bool, **options: Any
     ) -> None:
         self._simulation = simulation
         self._label = label
+        self._reads = reading
         super().__init__(url, **options)
         # Each has chance of its own, so that one connection more does not change the others.
         self._machine._random = simulation.network.random.fork()
@@ -80,7 +82,6 @@ class SimulatedConnection(SyncConnectionDriver):
         self._inside = nullcontext()  # there is one thread
         self._timer: VirtualTimer | None = None
         self._transports: dict[int, ScriptedTransport] = {}
-        self._inside = nullcontext()  # there is one thread
 
     def _now(self) -> float:
         return self._simulation.clock.now
@@ -100,7 +101,7 @@ class SimulatedConnection(SyncConnectionDriver):
 
     def _wake(self) -> None:
         # Whoever is in a blocking call looks again after each turn anyway.
-        if self._reading_now:
+        if self._reads:
             while self._buffer and not self._closing:
                 self.received.append(self._buffer.popleft())
             self._drained()

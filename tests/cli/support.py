@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -136,7 +136,7 @@ def receive(connection: socket.socket) -> bytes:
 @contextmanager
 def serving(
     *answers: Answer, tls: ssl.SSLContext | None = None, path: str | None = None
-) -> Iterator[Server]:
+) -> Generator[Server]:
     """A server on loopback, or on a Unix socket."""
     if path is None:
         listening = socket.create_server(("127.0.0.1", 0))
@@ -164,7 +164,7 @@ def run(*args: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
 
 
 @contextmanager
-def started(*args: str) -> "Iterator[subprocess.Popen[bytes]]":
+def started(*args: str) -> "Generator[subprocess.Popen[bytes]]":
     """Start the command; at the end of the block it is gone."""
     with subprocess.Popen(
         [*COMMAND, *args],

@@ -74,7 +74,7 @@ async def follow(script: list[Fault], seed: int) -> tuple[FaultyServer, list[Any
         return server, [event async for event in connection]
 
 
-@pytest.mark.parametrize("fault", list(Fault))
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.NONE])
 def test_the_driver_survives_each_fault(fault: Fault) -> None:
     server, received = asyncio.run(follow([fault, fault], seed=3))
     verdict = judge(server.sent, received)
@@ -137,16 +137,16 @@ def test_the_demonstration_and_its_sabotage() -> None:
         started("demo", "--sabotage=cursor") as sabotaged,
         started("demo", "--seed", "2", "--events", "60", "--json") as other,
     ):
-        out, err = demo.communicate(timeout=BOUND)
-        sabotaged_out, sabotaged_err = sabotaged.communicate(timeout=BOUND)
-        other_out, other_err = other.communicate(timeout=BOUND)
+        out, err = demo.communicate(timeout=2 * BOUND)
+        sabotaged_out, sabotaged_err = sabotaged.communicate(timeout=2 * BOUND)
+        other_out, other_err = other.communicate(timeout=2 * BOUND)
 
     story, verdict = out.decode().rstrip("\n").rsplit("\n", 1)
     assert err == b""
     assert re.fullmatch(
         r"events sent 150, received 150, lost 0, duplicated 0, reconnects \d+", verdict
     )
-    assert int(verdict.rpartition(" ")[2]) >= 10
+    assert int(verdict.rpartition(" ")[2]) >= 8
     for fault in set(Fault) - {Fault.NONE}:
         assert fault.value in story, fault
     for client in ("nothing received for 1.2 s", "pings in a row", "503", "Connection reset"):

@@ -12,7 +12,7 @@ from sansio_sse import ServerSentEvent
 from sansio_sse_cli import main
 from sansio_sse_cli.terminal import Channel, to_json
 
-from .support import BOUND, COMMAND, ENVIRONMENT, GONE, HEAD, answer, hold, serving
+from .support import BOUND, COMMAND, ENVIRONMENT, HEAD, answer, hold, serving
 
 Captured = pytest.CaptureFixture[str]
 
@@ -44,7 +44,7 @@ def test_one_json_object_a_line_where_nobody_looks(capfd: Captured) -> None:
     assert "the server ended the stream" in err
     assert "the server has no more events for us (204)" in err
     last = err.splitlines()[-1]
-    assert re.fullmatch(r"3 events, 76 bytes, 0 reconnects, \d\.\d+ s, last event id 7", last)
+    assert re.fullmatch(r"3 events, 78 bytes, 0 reconnects, \d\.\d+ s, last event id 7", last)
 
 
 def test_reconnects_are_told_with_the_cursor(capfd: Captured) -> None:
@@ -228,7 +228,7 @@ def test_output_that_cannot_be_written_fails(tmp_path: Path) -> None:
 
 
 def test_standard_output_may_be_closed() -> None:
-    with serving(HEAD + b"data: x\n\n", GONE) as server:
+    with serving(HEAD + b"data: x\n\n") as server:
         done = subprocess.run(
             ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "tail", server.address],
             stderr=subprocess.PIPE,

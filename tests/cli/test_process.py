@@ -22,13 +22,13 @@ def line_of(stream: Any) -> bytes:
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
 def test_a_signal_ends_it_at_once_and_in_order(number: signal.Signals, code: int) -> None:
-    with serving(hold(HEAD + b"id: 7\ndata: x\n\n")) as server:
-        with started("tail", server.address) as process:
-            assert b'"data":"x"' in line_of(process.stdout)
-            process.send_signal(number)
-            sent = time.monotonic()
-            _, err = process.communicate(timeout=BOUND)
-            assert time.monotonic() - sent < PROMPTLY
+    stream = hold(HEAD + b"id: 7\ndata: x\n\n")
+    with serving(stream) as server, started("tail", server.address) as process:
+        assert b'"data":"x"' in line_of(process.stdout)
+        process.send_signal(number)
+        sent = time.monotonic()
+        _, err = process.communicate(timeout=BOUND)
+        assert time.monotonic() - sent < PROMPTLY
     assert process.returncode == code
     assert b"Traceback" not in err
     assert err.splitlines()[-1].startswith(b"1 event, ")
@@ -98,25 +98,24 @@ def test_a_slow_reader_loses_nothing() -> None:
 
 def test_a_closed_pipe_ends_it_silently() -> None:
     body = b"".join(b"data: %d\n\n" % number for number in range(1000))
-    with serving(hold(HEAD + body)) as server:
-        with started("tail", server.address) as process:
-            assert process.stdout is not None
-            for _ in range(3):
-                assert line_of(process.stdout)
-            process.stdout.close()
-            assert process.wait(PROMPTLY) == 141
-            assert process.stderr is not None
-            err = process.stderr.read()
+    with serving(hold(HEAD + body)) as server, started("tail", server.address) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            assert line_of(process.stdout)
+        process.stdout.close()
+        assert process.wait(PROMPTLY) == 141
+        assert process.stderr is not None
+        err = process.stderr.read()
     assert [line.split()[0] for line in err.splitlines()] == [b"connecting", b"connected"]
 
 
 def test_a_closed_pipe_ends_it_although_nothing_is_left_to_write() -> None:
-    with serving(hold(HEAD + b"data: x\n\n")) as server:
-        with started("tail", server.address) as process:
-            assert process.stdout is not None
-            assert line_of(process.stdout)
-            process.stdout.close()
-            assert process.wait(PROMPTLY) == 141
+    stream = hold(HEAD + b"data: x\n\n")
+    with serving(stream) as server, started("tail", server.address) as process:
+        assert process.stdout is not None
+        assert line_of(process.stdout)
+        process.stdout.close()
+        assert process.wait(PROMPTLY) == 141
 
 
 def test_help_for_nobody() -> None:

@@ -1,6 +1,7 @@
 """asyncio, on its own loop and on uvloop."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import sansio_sse_asyncio
 import uvloop
 
-from .face import PATIENCE, Face, Job, Scenario
+from .face import LIMIT, PATIENCE, Face, Job, Scenario
 
 
 class _Task(Job):
@@ -42,7 +43,17 @@ class Asyncio(Face):
             raise self.unhandled[0]
 
     async def _whole(self, scenario: Callable[[], Scenario]) -> None:
-        await scenario()
+        # A timer of the loop would be a leftover, and pytest's alarm does not get through to uvloop.
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+        watchdog = threading.Timer(LIMIT, loop.call_soon_threadsafe, [task.cancel])
+        watchdog.start()
+        try:
+            await scenario()
+        except asyncio.CancelledError:
+            raise TimeoutError(f"the scenario has not ended after {LIMIT:g} s") from None
+        finally:
+            watchdog.cancel()
         assert self.leftovers() == []
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 
 from .server import open_sockets
 
-__all__ = ["PATIENCE", "Face", "Job"]
+__all__ = ["LIMIT", "PATIENCE", "Face", "Job"]
 
+LIMIT = 25.0  # seconds until a scenario is stopped
 PATIENCE = 10.0  # seconds until something that does not come is called missing
 Scenario = Coroutine[Any, Any, None]
 

@@ -210,7 +210,7 @@ async def test_a_server_that_does_not_read_the_request_is_a_write_timeout(
         peer.wait(done)
 
     with Server(welcome=deaf, tls=tls["server"]) as server:
-        config = ConnectionConfig(reconnection=ONCE, timeouts=Timeouts(write=0.3))
+        config = ConnectionConfig(reconnection=ONCE, timeouts=Timeouts(write=0.3, response=5))
         options = {"ssl_context": tls["client"], "method": "POST", "content": b"x" * 16_000_000}
         with pytest.raises(WriteTimeout) as caught:
             async with sse.connect(server.url, config=config, **options):

@@ -62,13 +62,8 @@ def failure_of(*behaviours: Behaviour, config: ConnectionConfig = ONCE) -> tuple
     simulation.run(until=3600)
     assert connection.state is ConnectionState.ERROR
     assert simulation.network.transports == 0
-    return next(errors), next(
-        change.at for change in connection.state_changes_seen() if False
-    ) if False else _last_change(simulation)
-
-
-def _last_change(simulation: Simulation) -> float:
-    return float([line for line in simulation.trace if " state " in line][-1].split()[0])
+    last_change = [line for line in simulation.trace if " state " in line][-1]
+    return next(errors), float(last_change.split()[0])
 
 
 # --- The steps ---------------------------------------------------------------------------------
@@ -334,7 +329,9 @@ def test_an_outage_also_hits_what_is_being_opened_or_has_just_begun() -> None:
 
 def test_waiting_is_letting_time_pass() -> None:
     simulation = Simulation()
-    simulation.network.server(URL, [Refuse()], [Respond(), send_event("x", after=100), Stall()])
+    simulation.network.server(
+        URL, [Refuse()], [Respond(), send_event("x", after=100), Stall()], [Respond(), Stall()]
+    )
     connection = simulation.connection(URL, name="mine")
     changes = connection.state_changes()
     with connection:
@@ -407,12 +404,8 @@ def test_pings_that_are_not_answered() -> None:
     simulation.run(until=36)
     assert connection.metrics.heartbeats_failed == 3
     assert simulation.clock.now == 36
-    assert [change.at for change in changes_until(changes, 3)] == [0.0, 35.0, 35.0]
-
-
-def changes_until(changes: Iterator[StateChanged], count: int) -> list[StateChanged]:
-    """The next changes, the present state left out."""
-    return [next(changes) for _ in range(count)]
+    assert [next(changes).new.value for _ in range(3)] == ["connecting", "connected", "reconnecting"]
+    assert next(changes).at == pytest.approx(35, abs=0.2)
 
 
 def test_a_post_beside_the_stream() -> None:
@@ -545,13 +538,13 @@ def test_the_trace_tells_what_happened() -> None:
         "     0.000000 mine send 1 150 bytes",
         "     0.000000 mine received 1 78 bytes",
         "     0.000000 mine state connecting -> connected",
-        "     1.000000 mine received 1 27 bytes",
+        "     1.000000 mine received 1 25 bytes",
         "     1.000000 mine event message id='1' 'hello'",
         "     1.000000 mine failed 1",
         "     1.000000 mine error ConnectionLost: the connection to api.example.com:443 was lost: "
         "Connection reset by peer",
         "     1.000000 mine state connected -> reconnecting",
-        "     1.000000 mine reconnect 1 in 0.087573 s",
+        "     1.000000 mine reconnect 1 in 0.063124 s",
         "     1.010000 mine state reconnecting -> closed",
     ]
 
@@ -641,4 +634,4 @@ def test_a_trace_is_the_same_in_any_process() -> None:
         return done.stdout
 
     # Written down, so that every version of Python has to agree.
-    assert run("1") == run("2") == "X\n"
+    assert run("1") == run("2") == "4960 a2251a62fa975054165b3e8d160ab25172ca54c211d96516587c8e8255b4d359\n"
