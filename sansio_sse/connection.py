@@ -482,7 +482,9 @@ class ConnectionMachine:
         if attempt != self._stream or self._phase is not Timer.PREPARE:
             return NO_ACTIONS
         actions: Actions = []
-        if isinstance(request, Request):
+        if self._now >= self._phase_at:
+            self._timer_fired(Timer.PREPARE, actions)  # a plain function cannot be interrupted
+        elif isinstance(request, Request):
             self._send(request, actions)
         else:
             text = f"prepare_request must return a Request, not {type(request).__name__}"
@@ -537,7 +539,8 @@ class ConnectionMachine:
             return NO_ACTIONS
         self._sent = True
         actions: Actions = []
-        match judge(response, self._request, trying, self._config, self._decide):
+        judgement = judge(response, self._request, trying, self._config, self._decide)
+        match judgement:
             case Accepted(decoder):
                 self._accept(response, decoder, trying.facts.number, actions)
             case Redirected(request):
@@ -559,6 +562,8 @@ class ConnectionMachine:
                     self._wait(Timer.RESPONSE, now + self._config.timeouts.response)
                 if self._config.limits.error_body == 0 or not refused.keeps_body:
                     self._refuse(actions)
+            case _:
+                assert_never(judgement)
         return self._armed(actions)
 
     def body_received(self, attempt: int, data: bytes, now: float) -> Sequence[ConnectionAction]:
@@ -900,8 +905,6 @@ class ConnectionMachine:
         trying = self._attempt
         if trying is not None and trying.refused is not None:
             self._refuse(actions)  # the answer counts, not how its body ended
-        elif self._decoder is not None and self._decoder.error is not None:
-            self._fail(self._decoder.error, actions)
         else:
             if trying is None and self._until is not None and error.retryable:
                 error = StreamTruncated(f"the stream was cut: {error}", cause=error)
@@ -996,6 +999,9 @@ class ConnectionMachine:
             self._retire_parser(self._parser.last_event_id)
         if self._state is _CONNECTED:
             self.metrics.last_disconnect = self._now
+            if self._paused_at is None:
+                silence = self._now - self._last_life
+                self.metrics.longest_silence = max(self.metrics.longest_silence, silence)
         self._abandon_ping(actions)
         if self._stream:
             actions.append(Disconnect(self._stream))
@@ -1173,6 +1179,8 @@ class ConnectionMachine:
             case Timer.POST:
                 self._expire_posts(actions)
                 return False
+            case _:
+                assert_never(timer)
         return True
 
     def _expire_posts(self, actions: Actions) -> None:

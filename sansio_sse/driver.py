@@ -60,7 +60,14 @@ from .actions import (
 from .attempt import Decide
 from .config import ConnectionConfig
 from .connection import ConnectionMachine, Include, Until
-from .errors import ConfigError, ConnectionClosed, LocalProtocolError, SSEError, redact_url
+from .errors import (
+    BufferOverflow,
+    ConfigError,
+    ConnectionClosed,
+    LocalProtocolError,
+    SSEError,
+    redact_url,
+)
 from .event_stream import Comment, LastEventIdChanged, ServerSentEvent
 from .http import Headers, HeadersInput, Origin, Request, Response, make_request
 from .metrics import ConnectionMetrics
@@ -240,6 +247,7 @@ class ConnectionDriver:
         "_size",
         "_ssl_context",
         "_started",
+        "_stopped",
         "_uds",
         "_wait_entered",
         "_watchers",
@@ -315,6 +323,7 @@ class ConnectionDriver:
         self._started = False
         self._entered = False
         self._closing = False
+        self._stopped = False  # nothing more is delivered: closing, or about to restart elsewhere
         self._watchers: list[Watcher[Any]] | None = None
         self._wait_entered = wait
         self._ssl_context = ssl_context
@@ -404,8 +413,10 @@ class ConnectionDriver:
             raise LocalProtocolError("cannot restart: the connection is closed")
         if not self._started:
             raise LocalProtocolError(_NOT_CONNECTED)  # there is no loop yet to do it on
-        if last_event_id is not None and any(char in last_event_id for char in "\r\n\0"):
-            raise ConfigError("last_event_id has a CR, LF or NUL")
+        if last_event_id is not None:
+            if any(char in last_event_id for char in "\r\n\0"):
+                raise ConfigError("last_event_id has a CR, LF or NUL")
+            self._stopped = True  # what is buffered belongs to the old cursor
         self._from_elsewhere(lambda: self._restart_now(last_event_id))
 
     def close(self) -> None:
@@ -416,7 +427,7 @@ class ConnectionDriver:
         released.
         """
         self._delivered = self.last_event_id
-        self._closing = True
+        self._closing = self._stopped = True
         # By way of the loop even on its own thread: a signal handler may interrupt an input.
         self._from_elsewhere(self._close_now)
 
@@ -432,6 +443,7 @@ class ConnectionDriver:
         if last_event_id is not None:
             self._discard()
             self._delivered = last_event_id
+            self._stopped = self._closing
         self._take(_restart, last_event_id)
         self._drained()
 
@@ -576,7 +588,7 @@ class ConnectionDriver:
     # --- Events --------------------------------------------------------------------------------
 
     def _deliver(self, events: Sequence[Event]) -> None:
-        if self._closing:
+        if self._stopped:
             self._machine.metrics.events_dropped += _count_events(events)
             return
         if self._on_event is not None:
@@ -601,14 +613,25 @@ class ConnectionDriver:
         metrics = self._machine.metrics
         if overflow == "drop_oldest":
             surplus = min(left, left + len(events) - max(self._size, len(events)))
-            dropped = [self._buffer.popleft() for _ in range(surplus)]
-            metrics.events_dropped += _count_events(dropped)
+            dropped = _count_events([self._buffer.popleft() for _ in range(surplus)])
+            metrics.events_dropped += dropped
+            self._dropped(dropped)
         elif overflow == "error":
             metrics.events_dropped += _count_events(events)
             taken = (event.id for event in reversed(self._buffer) if type(event) is ServerSentEvent)
             self._take(_refuse, next(taken, self._delivered))
             return False
         return True  # blocked, but this was already on its way
+
+    def _dropped(self, events: int) -> None:
+        """Tell that events were dropped; the stream goes on."""
+        what = "event was" if events == 1 else "events were"
+        error = BufferOverflow(
+            f"the buffer of {self._size} events was full: {events} {what} dropped"
+        )
+        self._machine.metrics.count_error(error.category)
+        self._watched(error)
+        self._report(error)
 
     def _full(self) -> None:
         if self._machine.config.overflow == "block":
@@ -631,7 +654,7 @@ class ConnectionDriver:
         :class:`LocalProtocolError` where nothing was begun.
         """
         buffer = self._buffer
-        if buffer and not self._closing:
+        if buffer and not self._stopped:
             event = buffer.popleft()
             if type(event) is ServerSentEvent:
                 self._delivered = event.id
@@ -735,7 +758,7 @@ class ConnectionDriver:
         self, callback: Callable[[Any, Event], object], events: Sequence[Event]
     ) -> None:
         for position, event in enumerate(events):
-            if self._closing:
+            if self._stopped:
                 rest = events[position:]
                 self._machine.metrics.events_dropped += _count_events(rest)
                 return

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 COMMAND = [sys.executable, "-P", "-m", "sansio_sse_cli"]
+_UNSET = {"NO_COLOR", "PYTHONUNBUFFERED"}  # what people have set, and what would hide a mistake
 # What a child finds is what this process finds: the checkout, or the installed wheel.
 ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")},
+    **{name: value for name, value in os.environ.items() if name not in _UNSET},
     "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     "TERM": "xterm",
 }
