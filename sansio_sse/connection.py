@@ -26,7 +26,7 @@ Three rules keep the path of data short; ``tests`` hold them as properties:
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, assert_never
 
 from .actions import (
     Connect,

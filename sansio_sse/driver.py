@@ -244,6 +244,7 @@ class ConnectionDriver:
         "_paused",
         "_prepare_request",
         "_reading_now",
+        "_restarting",
         "_size",
         "_ssl_context",
         "_started",
@@ -323,6 +324,7 @@ class ConnectionDriver:
         self._started = False
         self._entered = False
         self._closing = False
+        self._restarting = False  # a restart is on its way: what has ended will go on
         self._stopped = False  # nothing more is delivered: closing, or about to restart elsewhere
         self._watchers: list[Watcher[Any]] | None = None
         self._wait_entered = wait
@@ -417,6 +419,7 @@ class ConnectionDriver:
             if any(char in last_event_id for char in "\r\n\0"):
                 raise ConfigError("last_event_id has a CR, LF or NUL")
             self._stopped = True  # what is buffered belongs to the old cursor
+        self._restarting = True
         self._from_elsewhere(lambda: self._restart_now(last_event_id))
 
     def close(self) -> None:
@@ -438,6 +441,7 @@ class ConnectionDriver:
         self._take(WireMachine.disconnect)
 
     def _restart_now(self, last_event_id: str | None) -> None:
+        self._restarting = False
         if self._machine.state is _CLOSED:
             return  # closed since it was asked for
         if last_event_id is not None:
@@ -666,6 +670,8 @@ class ConnectionDriver:
         state = self._machine.state
         if self._closing or state is _CLOSED:
             raise ConnectionClosed("the connection is closed")
+        if self._restarting:
+            return None
         if state is _ERROR:
             raise self._machine_error()
         if state is _DISCONNECTED:
@@ -742,7 +748,7 @@ class ConnectionDriver:
                 return True
             if new is _CLOSED:
                 raise ConnectionClosed(f"the connection is closed: {wanted.value} cannot come")
-            if wanted is _CLOSED:
+            if wanted is _CLOSED or self._restarting:
                 continue
             if new is _ERROR:
                 raise self._machine_error() if change.error is None else change.error

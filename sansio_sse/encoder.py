@@ -51,7 +51,7 @@ def encode_event(
         event, retry = data.event, data.retry
         id = data.id if data.has_id else None
         data = data.data
-    lines = []
+    lines: list[str] = []
     if event and event != "message":
         lines.append(f"event: {_one_line(event, 'event type')}")
     if id is not None:

@@ -40,7 +40,7 @@ class Heartbeat:
         counters.last = now
 
     def in_a_row(self, last_life: float) -> int:
-        """Return the misses in a row; bytes on the stream since the latest ping have cleared them."""
+        """Return the misses in a row; bytes since the latest ping have cleared them."""
         return 0 if last_life > self.last_sent else self.missed
 
     def answered(self, counters: HeartbeatCounters) -> None:

@@ -136,10 +136,7 @@ class Connection(AsyncConnectionDriver):
     def _reading(self, transport: int, on: bool) -> None:
         link = self._get_link(transport)
         assert isinstance(link, Link)
-        if on:
-            link.transport.resume_reading()
-        else:
-            link.transport.pause_reading()
+        link.reading(on)
 
     def _prepare(self, awaitable: Any, attempt: int) -> None:
         task = asyncio.ensure_future(awaitable)

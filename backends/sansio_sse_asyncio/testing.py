@@ -264,8 +264,15 @@ class SSENetwork(ScriptedNetwork):
         """
 
         async def main() -> T:
-            async with asyncio.timeout(limit):
-                return await (app() if callable(app) else app)
+            bound = asyncio.timeout(limit)
+            try:
+                async with bound:
+                    return await (app() if callable(app) else app)
+            except TimeoutError:
+                if not bound.expired():
+                    raise  # its own
+                text = f"the application was not done after {limit:g} virtual seconds"
+                raise TimeoutError(text) from None
 
         chance = random.getstate()
         random.seed(self.seed)

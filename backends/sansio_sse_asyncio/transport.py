@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Address = tuple[socket.AddressFamily, Any]
 
 _READ_SIZE = 65536
+_TLS_RECORD = 16384  # TLS may hold one decrypted record more than it hints at
 _WRITE_SIZE = 65536
 _RACE_DELAY = 0.25  # RFC 8305 5: the recommended head start of an address over the next
 
@@ -44,6 +45,8 @@ class Link(asyncio.BufferedProtocol):
         "_number",
         "_unsent",
         "_view",
+        "below",
+        "gone",
         "opening",
         "transport",
     )
@@ -57,6 +60,8 @@ class Link(asyncio.BufferedProtocol):
         self._unsent: memoryview | None = None
         self.opening: asyncio.Task[None] | None = None
         self.transport: Any = None
+        self.below: Any = None  # what carries TLS
+        self.gone: Exception | None = None  # before it was open
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open, TLS included."""
@@ -71,6 +76,10 @@ class Link(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
+        # TLS hints at how much it holds. What does not fit would be read in a later turn, and an
+        # end that comes first makes asyncio and uvloop forget it.
+        if sizehint > len(self._view) - _TLS_RECORD:
+            self._view = shared_view(asyncio.get_running_loop(), sizehint)
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -86,10 +95,22 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone, by our doing or not."""
+        error = exc or ConnectionResetError("the transport was closed")
+        if self.transport is None:
+            self.gone = error  # the opening, which is not over, will tell
+            return
         if not self._dropped:
-            error = exc or ConnectionResetError("the transport was closed")
             self._connection._take(WireMachine.transport_failed, self._number, error)
         self._connection._link_released(self._number, self)
+
+    def reading(self, on: bool) -> None:
+        """Read, or do not."""
+        # Below TLS: whatever TLS holds when the peer ends would be lost.
+        transport = self.below or self.transport
+        if on:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
 
     def pause_writing(self) -> None:
         """Not all of it has left."""
@@ -135,11 +156,11 @@ class Link(asyncio.BufferedProtocol):
             self.opening.cancel()
 
 
-def shared_view(loop: asyncio.AbstractEventLoop) -> memoryview:
-    """Return the buffer that all transports of a loop read into."""
+def shared_view(loop: asyncio.AbstractEventLoop, size: int = _READ_SIZE) -> memoryview:
+    """Return the buffer that all transports of a loop read into; it has room for ``size`` bytes."""
     view = _buffers.get(loop)
-    if view is None:
-        view = _buffers[loop] = memoryview(bytearray(_READ_SIZE))
+    if view is None or size > len(view) - _TLS_RECORD:
+        view = _buffers[loop] = memoryview(bytearray(size + _TLS_RECORD))
     return view
 
 
@@ -186,22 +207,29 @@ async def open_link(
 ) -> None:
     """Connect ``link``: TCP or a Unix socket, and TLS where the origin is secure."""
     loop = asyncio.get_running_loop()
-    tls: dict[str, Any] = {}
-    if origin.secure:
-        tls = {
-            "ssl": context or default_context(),
-            "server_hostname": origin.host,
-            "ssl_handshake_timeout": handshake,
-        }
+    below = _Below() if origin.secure else None
+    protocol = below or link
     if uds is not None:
         sock = await _connected(socket.AF_UNIX, uds)
-        connecting: Any = loop.create_unix_connection(lambda: link, sock=sock, **tls)
+        connecting: Any = loop.create_unix_connection(lambda: protocol, sock=sock)
     else:
         addresses = await resolve(origin.host, origin.port)
         sock = await _race(addresses)
-        connecting = loop.create_connection(lambda: link, sock=sock, **tls)
+        connecting = loop.create_connection(lambda: protocol, sock=sock)
     try:
-        await connecting
+        transport, _ = await connecting
+        if below is not None:
+            secure = await loop.start_tls(
+                transport,
+                link,
+                context or default_context(),
+                server_hostname=origin.host,
+                ssl_handshake_timeout=handshake,
+            )
+            if link.gone is not None or secure is None:
+                raise link.gone or ConnectionResetError("the transport was closed")
+            link.below = transport
+            link.connection_made(secure)
     except BaseException:
         # The loop closes the socket in a later turn; until then it is not released.
         for _ in range(10):
@@ -210,6 +238,14 @@ async def open_link(
             await asyncio.sleep(0)
         sock.close()
         raise
+
+
+class _Below(asyncio.Protocol):
+    """Holds a transport until TLS takes it over."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Leave to TLS what comes."""
+        transport.pause_reading()
 
 
 async def resolve(host: str, port: int) -> list[Address]:

@@ -19,7 +19,15 @@ from PySide6.QtCore import QMetaObject, Qt, QTimer
 from PySide6.QtNetwork import QAbstractSocket, QTcpSocket
 from PySide6.QtWidgets import QApplication, QListWidget
 
-from sansio_sse import ConnectionDriver, ConnectionState, Event, Origin, StateChanged, WireMachine
+from sansio_sse import (
+    ConnectionDriver,
+    ConnectionState,
+    Event,
+    Origin,
+    ServerSentEvent,
+    StateChanged,
+    WireMachine,
+)
 
 OVER = (ConnectionState.DISCONNECTED, ConnectionState.ERROR, ConnectionState.CLOSED)
 READ_SIZE = 65536
@@ -131,7 +139,8 @@ class Connection(ConnectionDriver):
             link.socket.connectToHost(origin.host, origin.port)
 
     def _send(self, transport: int, data: bytes) -> None:
-        self._links[transport].socket.write(data)
+        if transport in self._links:  # a dialog turns the loop meanwhile: it may have failed
+            self._links[transport].socket.write(data)
 
     def _drop(self, transport: int) -> None:
         link = self._links.pop(transport, None)
@@ -145,13 +154,14 @@ class Connection(ConnectionDriver):
         return not self._links
 
 
-def main(url: str) -> int:
+def main(url: str) -> None:
     app = QApplication(sys.argv)
     window = QListWidget()
 
     def on_event(_connection: Connection, event: Event) -> None:
-        print(event, flush=True)
-        window.addItem(str(event))
+        if isinstance(event, ServerSentEvent):  # other kinds come where they are included
+            window.addItem(event.data)
+            print(event.id, event.data, flush=True)
 
     def on_change(_connection: Connection, change: StateChanged) -> None:
         window.setWindowTitle(change.new.value)
@@ -161,8 +171,8 @@ def main(url: str) -> int:
     connection = Connection(url, on_event=on_event, on_change=on_change)
     connection.open()
     window.show()
-    return app.exec()
+    sys.exit(app.exec())
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    main(sys.argv[1])

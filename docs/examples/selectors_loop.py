@@ -75,7 +75,8 @@ class EventStream:
         patience = None if deadline is None else max(0.0, deadline - time.monotonic())
         for key, mask in self.selector.select(patience):
             self.attempt(self.ready, key.data, mask)
-        self.inputs.append(self.machine.tick)
+        looked = time.monotonic()
+        self.inputs.append(lambda _: self.machine.tick(looked))
 
     def attempt(self, work: Callable[..., None], number: int, *args: Any) -> None:
         try:

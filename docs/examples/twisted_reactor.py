@@ -14,14 +14,12 @@ from typing import Any, Self
 
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import react
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from sansio_sse import AsyncConnectionDriver, Origin, WireMachine
+from sansio_sse import AsyncConnectionDriver, Origin, ServerSentEvent, WireMachine
 
 reactor: Any = installed_reactor  # to type checkers it is a module
 
@@ -38,8 +36,9 @@ class Link(Protocol):
         self.opening: Deferred[Any] = Deferred()
 
     def open(self, origin: Origin) -> None:
-        endpoint = HostnameEndpoint(reactor, origin.host, origin.port)
-        self.opening = connectProtocol(endpoint, self)
+        # Any, because type checkers cannot read the interfaces of Twisted, which are zope's.
+        endpoint: Any = HostnameEndpoint(reactor, origin.host, origin.port)
+        self.opening = endpoint.connect(Factory.forProtocol(lambda: self))
         self.opening.addErrback(self.connectionLost)
 
     def connectionMade(self) -> None:
@@ -48,8 +47,8 @@ class Link(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.connection._take(WireMachine.bytes_received, self.number, data)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if reason.check(ConnectionDone):  # an EOF, which is no failure
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        if isinstance(reason.value, ConnectionDone):  # an EOF, which is no failure
             self.connection._take(WireMachine.end_received, self.number)
         else:
             self.connection._take(WireMachine.transport_failed, self.number, reason.value)
@@ -141,7 +140,7 @@ class Connection(AsyncConnectionDriver):
         reactor.callFromThread(command)
 
     def _unhandled(self, error: BaseException) -> None:
-        Logger().failure("a callback of {connection!r} raised", Failure(error), connection=self)
+        sys.excepthook(type(error), error, error.__traceback__)
 
     # --- Transports ----------------------------------------------------------------------------
 
@@ -175,15 +174,20 @@ class Connection(AsyncConnectionDriver):
         return not self._links
 
 
-def _settle(waiter: "Deferred[None]", failure: Exception | None) -> None:
-    if not waiter.called:
-        waiter.callback(None) if failure is None else waiter.errback(Failure(failure))
+def _settle(waiter: Deferred[None], failure: Exception | None) -> None:
+    if waiter.called:
+        return
+    if failure is None:
+        waiter.callback(None)
+    else:
+        waiter.errback(failure)
 
 
 async def main(_reactor: object, url: str) -> None:
     async with Connection(url) as connection:
         async for event in connection:
-            print(event.id, event.data, flush=True)
+            if isinstance(event, ServerSentEvent):  # other kinds come where they are included
+                print(event.id, event.data, flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class VirtualTimer:
     def __init__(
         self, at: float, callback: Callable[..., object], arguments: tuple[Any, ...]
     ) -> None:
-        self.at = at
+        self.at: float = at
         """When it is due."""
         self._callback: Callable[..., object] | None = callback
         self._arguments = arguments

@@ -47,7 +47,7 @@ class EventLog:
     ) -> None:
         self.events: list[ServerSentEvent] = []
         """All events of the log, in order."""
-        self.cuts = 0
+        self.cuts: int = 0
         """How many transports were lost by chance."""
         self._times: list[float] = []
         self._cut = cut

@@ -128,12 +128,12 @@ class ScriptedServer:
     __slots__ = ("_line", "_routes", "connections", "latency", "origin", "refusals", "requests")
 
     def __init__(self, origin: Origin, behaviours: Iterable[Behaviour], latency: float) -> None:
-        self.origin = origin
-        self.latency = latency
+        self.origin: Origin = origin
+        self.latency: float = latency
         """Seconds from one side to the other."""
-        self.connections = 0
+        self.connections: int = 0
         """Transports that were tried, refused ones and those of outages included."""
-        self.refusals = 0
+        self.refusals: int = 0
         """Transports that did not open."""
         self.requests: list[IncomingRequest] = []
         """All complete requests, in order."""
@@ -419,12 +419,12 @@ class ScriptedNetwork:
     def __init__(
         self, seed: int = 0, *, latency: float = 0.0, clock: VirtualClock | None = None
     ) -> None:
-        self.clock = VirtualClock() if clock is None else clock
+        self.clock: VirtualClock = VirtualClock() if clock is None else clock
         """On which everything here happens."""
-        self.random = SeededRandom(seed)
+        self.random: SeededRandom = SeededRandom(seed)
         """From which everything left to chance is drawn."""
-        self.seed = seed
-        self.latency = latency
+        self.seed: int = seed
+        self.latency: float = latency
         self._servers: dict[Origin, ScriptedServer] = {}
         self._live: dict[ScriptedTransport, None] = {}
         self._down: list[Origin | None] = []

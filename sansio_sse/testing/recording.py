@@ -59,8 +59,8 @@ class RecordedInput:
                     headers=request.headers,
                     content=request.content,
                 )
-            case name, arguments:
-                answer: Sequence[Any] = getattr(machine, name)(*arguments, self.at)
+            case _:
+                answer: Sequence[Any] = getattr(machine, self.name)(*self.arguments, self.at)
                 return answer
 
 
@@ -76,7 +76,7 @@ class Recording:
     """
 
     def __init__(self, inputs: Iterable[RecordedInput] = ()) -> None:
-        self.inputs = list(inputs)
+        self.inputs: list[RecordedInput] = list(inputs)
 
     def replay(self, make: Callable[[Callable[[], float]], ConnectionMachine]) -> list[Any]:
         """Tell a fresh machine the same, and return all its actions.

@@ -89,10 +89,6 @@ class SimulatedConnection(SyncConnectionDriver):
     def _wall_clock(self) -> float:
         return _EPOCH + self._simulation.clock.now
 
-    @staticmethod
-    def _random() -> float:
-        return 0.5  # replaced by what the seed gives, before it is asked
-
     def _arm(self, at: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -179,9 +175,9 @@ class Simulation:
     """
 
     def __init__(self, seed: int = 0, *, latency: float = 0.0, traced: bool = True) -> None:
-        self.clock = VirtualClock()
+        self.clock: VirtualClock = VirtualClock()
         """On which everything happens."""
-        self.network = ScriptedNetwork(seed, latency=latency, clock=self.clock)
+        self.network: ScriptedNetwork = ScriptedNetwork(seed, latency=latency, clock=self.clock)
         """Where servers are scripted."""
         self.connections: list[SimulatedConnection] = []
         self.trace: list[str] = []

@@ -51,6 +51,7 @@ def test_what_is_cancelled_at_its_own_instant_does_not_happen() -> None:
     clock.call_at(1, lambda: late.cancel())
     late = clock.call_at(1, pytest.fail, "it was cancelled")
     assert late.pending
+    assert repr(late) == "<VirtualTimer at 1>"
     clock.jump()
     assert not late.pending
     late.cancel()

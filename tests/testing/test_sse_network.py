@@ -41,6 +41,7 @@ from sansio_sse.testing import (
 )
 from sansio_sse_asyncio import Connection, connect
 from sansio_sse_asyncio.testing import SSENetwork, _sse_network, sse_network
+from sansio_sse_asyncio.transport import open_link, opener_for
 
 __all__ = ["sse_network"]  # a fixture works where it is imported
 
@@ -107,9 +108,15 @@ def test_an_application_that_takes_for_ever(sse_network: SSENetwork) -> None:
         async with connect(URL, config=config):
             pytest.fail("nobody answers")
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match="not done after 3600 virtual seconds"):
         sse_network.run(app, limit=3600)
     assert sse_network.clock.now == 3600
+
+    async def impatient() -> None:
+        await asyncio.wait_for(asyncio.Event().wait(), 1)
+
+    with pytest.raises(TimeoutError, match="^$"):
+        sse_network.run(impatient)
     assert sse_network.run(asyncio.sleep(10**6, "no limit"), limit=None) == "no limit"
 
 
@@ -160,7 +167,8 @@ def test_timeouts_tasks_and_several_connections(sse_network: SSENetwork) -> None
             async with asyncio.timeout(50):
                 await first(URL)
         assert now() == 50
-        assert await asyncio.gather(first("http://b.example.com"), first(URL)) == [
+        results = await asyncio.gather(first("http://b.example.com"), first(URL))
+        assert list(results) == [
             (51.0, "fast"),
             (150.0, "slow"),
         ]
@@ -326,6 +334,11 @@ def test_the_same_script_is_the_same_in_the_simulation(sse_network: SSENetwork) 
 
     script(sse_network)
     assert sse_network.run(app) == expected
+
+
+def test_other_loops_open_real_transports() -> None:
+    with asyncio.Runner() as runner:
+        assert opener_for(runner.get_loop()) is open_link
 
 
 def test_the_fixture_reports_what_was_left_open() -> None:

@@ -96,7 +96,7 @@ def test_time_that_stands_still_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("sansio_sse_asyncio.testing._TURNS", 1000)
 
     async def app() -> None:
-        while True:
+        while True:  # noqa: ASYNC110  # that nothing is waited for is the point
             await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match="1000 turns of the loop, and it is still 0 s"):
@@ -106,7 +106,7 @@ def test_time_that_stands_still_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_thread_can_wake_it_while_it_is_busy() -> None:
     async def app() -> str:
         loop = asyncio.get_running_loop()
-        woken = loop.create_future()
+        woken: asyncio.Future[str] = loop.create_future()
         loop.call_soon_threadsafe(woken.set_result, "woken")
         return await woken
 
