@@ -10,9 +10,9 @@ Needs ``httpx`` and ``httpx-sse`` beside this library. What is compared:
 * ``sansio-sse``: ``EventStreamParser.feed``, one call per chunk;
 * ``httpx-sse``: its own ``EventSource.iter_sse``, over a response that does nothing but decode the
   same chunks with httpx's text decoder;
-* ``ceiling``: decode the chunk, split it at blank lines, make one ``ServerSentEvent`` of each piece.
-  It is no parser: it finds no fields, and only whole chunks are right. ``bare`` is the same with a
-  plain tuple.
+* ``ceiling``: decode the chunk, split it at blank lines, make one ``ServerSentEvent`` of each
+  piece. It is no parser: it finds no fields, and only whole chunks are right. ``bare`` is the same
+  with a plain tuple.
 
 Absolute times mean nothing on a shared machine. What is measured is CPU time; the competitors take
 turns within each round, a ratio is taken within its round, and the tables show the medians of the
@@ -342,9 +342,8 @@ def long_line(rounds: int) -> None:
         assert run_ours(chunks) == run_httpx_sse(chunks) == 1
         ours, theirs = measure([run_ours, run_httpx_sse], chunks, rounds)
         series[megabytes] = statistics.median(ours)
-        print(
-            f"  {megabytes} MB: {series[megabytes] * 1e3:7.1f} ms {ratio(theirs, ours):10.2f}x httpx-sse"
-        )
+        milliseconds = series[megabytes] * 1e3
+        print(f"  {megabytes} MB: {milliseconds:7.1f} ms {ratio(theirs, ours):10.2f}x httpx-sse")
     print(f"  twice the size costs {series[50] / series[25]:.2f} times as much")
 
 

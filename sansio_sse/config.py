@@ -8,7 +8,7 @@ There is no total timeout on a stream: it would kill healthy ones.
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import inf
 from typing import Literal
 
 from .errors import ConfigError
@@ -29,11 +29,14 @@ Replay = Literal["safe", "with_id", "always"]
 RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
+_FAR = 1e15  # seconds: 30 million years; beyond that, adding to a time loses it
+
+
 def _number(
     owner: object, name: str, *, low: float, above: bool = False, high: float = inf
 ) -> None:
     value = getattr(owner, name)
-    ok = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FAR
     if not ok or value < low or (above and value == low) or value > high:
         bound = f"above {low:g}" if above else f"at least {low:g}"
         bound += "" if high == inf else f" and at most {high:g}"
@@ -223,7 +226,10 @@ class ConnectionConfig:
         _choice(self, "overflow", ("block", "drop_oldest", "error"))
         _choice(self, "on_end", (None, "reconnect", "finish"))
         _choice(self, "replay", ("safe", "with_id", "always"))
-        statuses = frozenset(self.retry_statuses)
+        try:
+            statuses = frozenset(self.retry_statuses)
+        except TypeError:
+            raise ConfigError("ConnectionConfig.retry_statuses must be a set of statuses") from None
         for status in statuses:
             if not isinstance(status, int) or not 300 <= status <= 599:
                 raise ConfigError(

@@ -23,7 +23,7 @@ and writes the *verbs*, about ten small methods, none of which decides anything:
 ``_wall_clock()``            seconds since 1970, for people
 ``_random()``                a number in [0, 1)
 ``_arm(at)``                 call ``_deadline_reached()`` at ``at``; ``None``: call it no more
-``_wake()``                  whoever waits should look again
+``_wake()``                  whoever waits should look again: soon, not within this call
 ``_from_elsewhere(command)`` call ``command()`` soon, on the driver's own thread
 ``_open(transport, origin)`` then ``_take(WireMachine.transport_opened, …)``, or ``…_failed``
 ``_send(transport, data)``   then ``_take(WireMachine.bytes_sent, …)``, or ``transport_failed``

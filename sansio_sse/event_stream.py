@@ -447,18 +447,11 @@ class EventStreamParser:
 
     def _parse(self, text: str, result: list[ParsedItem]) -> None:
         """Parse blocks the fastest way there is for them."""
-        prefix, blank, _, middle = shape = self._shape
+        prefix, blank, _, middle = self._shape
         if blank == "\n\n" and "\r" in text:
             self._parse_lines(text, result)
         elif not text.startswith(prefix):
-            # Between other blocks there may be a long run of the known ones.
-            first, found, rest = (
-                text.partition(blank + prefix) if len(text) > _SMALL else (text, "", "")
-            )
-            self._parse_lines(first, result)
-            if found:
-                self._shape = shape
-                self._parse(prefix + rest, result)
+            self._parse_other(text, result)
         elif middle:
             # A NUL makes an ID invalid.
             if self._ids or "\0" in text:
@@ -470,6 +463,26 @@ class EventStreamParser:
         else:
             self._walk(text, result)
 
+    def _parse_other(self, text: str, result: list[ParsedItem]) -> None:
+        """Parse blocks of which the first has another shape than the known one."""
+        if len(text) > 2 * _SMALL:
+            # Behind it there may be a long run of the known one, or of one to be known.
+            prefix, blank, _, _ = shape = self._shape
+            first, found, rest = text.partition(blank + prefix)
+            if found:
+                self._parse_lines(first, result)
+                self._shape = shape
+                self._parse(prefix + rest, result)
+                return
+            end = text.find(blank, _SMALL)
+            if end > 0:
+                self._parse_lines(text[:end], result)
+                text = text[end + len(blank) :]
+                if text.startswith(self._shape.prefix):
+                    self._parse(text, result)
+                    return
+        self._parse_lines(text, result)
+
     def _split(self, text: str, result: list[ParsedItem]) -> None:
         """Parse events of the known shape all at once."""
         shape = self._shape
@@ -480,8 +493,9 @@ class EventStreamParser:
         if _is_one_line("".join(parts)):
             result += self._events(event, parts)
             return
-        odd = [index for index, part in enumerate(parts) if "\n" in part or "\r" in part]
-        if 4 * len(odd) > len(parts) and _joined(parts[odd[0]], line_end) is None:
+        cr = "\r" in text
+        odd = [i for i, part in enumerate(parts) if "\n" in part or (cr and "\r" in part)]
+        if 4 * len(odd) > len(parts) > 8 and _joined(parts[odd[0]], line_end) is None:
             self._parse_lines(text, result)  # the shape is one of many
             return
         start = 0
@@ -511,28 +525,30 @@ class EventStreamParser:
         prefix, blank, event, middle = self._shape
         find = text.find
         line_end = blank[0]
+        crlf = line_end == "\r"  # then there may be an LF in a line
+        to_data, over_middle, over_blank = len(prefix), len(middle), len(blank)
         own_id = last_id = self.last_event_id
         has_id = bool(middle)
         start = 0
-        while text[start : (data_start := start + len(prefix))] == prefix:
+        while text[start : (data_start := start + to_data)] == prefix:
             if has_id:
                 id_end = find(line_end, data_start)
                 own_id = text[data_start:id_end]
-                data_start = id_end + len(middle)
-                if text[id_end:data_start] != middle or "\n" in own_id:
+                data_start = id_end + over_middle
+                if text[id_end:data_start] != middle or (crlf and "\n" in own_id):
                     break
             end = find(line_end, data_start)
             if end < 0:
                 end = len(text)
-            elif text[end : end + len(blank)] != blank:
+            elif text[end : end + over_blank] != blank:
                 break
             data = text[data_start:end]
-            if "\n" in data:  # which is possible if the line ends are CRLF
+            if crlf and "\n" in data:
                 break
             if has_id:
                 last_id = own_id
             result.append(_new(ServerSentEvent, (event, data, last_id, None, has_id)))
-            start = end + len(blank)
+            start = end + over_blank
         if has_id and start:
             self._take_id(last_id)
         if start < len(text):

@@ -240,6 +240,8 @@ def join_url(base: str | None, url: str) -> str:
 
 
 def _ascii_netloc(netloc: str) -> str:
+    if "\\" in netloc:
+        raise ValueError("a backslash, which browsers read as a slash")
     userinfo, at, hostport = netloc.rpartition("@")
     if hostport.startswith("["):
         host, bracket, port = hostport[1:].partition("]")
@@ -316,7 +318,10 @@ def _header_pairs(headers: HeadersInput) -> list[tuple[str, str]]:
     if headers is None:
         return []
     given: Any = headers.items() if isinstance(headers, Mapping) else headers
-    pairs: list[tuple[str, str]] = [tuple(pair) for pair in given]
+    try:
+        pairs: list[Any] = [() if isinstance(pair, str) else tuple(pair) for pair in given]
+    except TypeError:
+        pairs = [()]
     for pair in pairs:
         if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise ConfigError("headers are pairs of strings (name, value)")
@@ -396,7 +401,9 @@ def retry_after(response: Response) -> float | None:
     """
     value = (response.header("retry-after") or "").strip(" \t")
     if value.isascii() and value.isdigit():
-        return float(value[:12])  # absurd is absurd at 12 digits too; the machine caps it
+        return float(
+            value.lstrip("0")[:12] or 0
+        )  # absurd is absurd at 12 digits too; the machine caps it
     then, now = http_date(value), http_date(response.header("date") or "")
     if then is None or now is None:
         return None

@@ -12,7 +12,9 @@ __all__ = ["CUT_ONCE", "EXAMPLES", "TICKS", "run_example"]
 EXAMPLES = ROOT / "docs" / "examples"
 
 
-def run_example(name: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_example(
+    name: str, *arguments: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """Run one, with warnings as errors, on what this process imports."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
     return subprocess.run(

@@ -1356,6 +1356,15 @@ def test_prepare_is_bounded_in_time() -> None:
     assert not play.tell("prepare_failed", 1, OSError())
 
 
+def test_a_prepare_that_could_not_be_interrupted_fails_when_it_returns_too_late() -> None:
+    play = preparing(connect=4)
+    play.now += 4
+    play.tell("request_prepared", 1, play.request)
+    assert isinstance(play.error, ConnectTimeout)
+    assert play.changes == [S.RECONNECTING]
+    assert not play.said(Connect)
+
+
 def test_a_prepare_which_was_given_up_is_taken_back() -> None:
     play = preparing()
     play.tell("restart")

@@ -71,11 +71,11 @@ MUTANTS: dict[str, tuple[str, str]] = {
         "if False:",
     ),
     "a lone lf in a long event is no line end": (
-        r'if "\n" in data:  # which',
-        "if False:  # which",
+        r'if crlf and "\n" in data:',
+        "if False:",
     ),
     "a lone lf in an id is no line end": (
-        r'!= middle or "\n" in own_id:',
+        r'!= middle or (crlf and "\n" in own_id):',
         "!= middle:",
     ),
     # Decoding.
@@ -92,7 +92,7 @@ MUTANTS: dict[str, tuple[str, str]] = {
     "an event needs no blank line": ("                and block != text\n", ""),
     "data is taken from the chunk alone": ("not self._held and self._special", "self._special"),
     "all lines after data are data": ("usual = lost ==", "usual = lost > -1 or lost =="),
-    "a long event has one line": ("elif text[end : end + len(blank)] != blank:", "elif False:"),
+    "a long event has one line": ("elif text[end : end + over_blank] != blank:", "elif False:"),
     "all spaces before a value are dropped": (
         'line.partition(":")\n                value = value.removeprefix(" ")',
         'line.partition(":")\n                value = value.lstrip(" ")',

@@ -45,6 +45,11 @@ class Held:
         self.attempts = attempts
         """How many attempts the other side has seen (or, where it cannot see them, we have made)."""
         self.before = open_sockets()
+        self.server: Server | None = None
+
+    def dropped(self) -> bool:
+        """Whether the other side has noticed that nobody is there any more."""
+        return self.server is None or self.server.open_visits == 0
 
 
 class Resolver:
@@ -127,6 +132,8 @@ async def hold(
     """Bring a new connection into a phase, and tear the world around it down afterwards."""
     with ExitStack() as stack:
 
+        server: Server | None = None
+
         def serve(*args: Any, **named: Any) -> Server:
             return stack.enter_context(Server(*args, **named))
 
@@ -191,6 +198,7 @@ async def hold(
         else:
             raise NotImplementedError(phase)
         held = Held(connection, state, attempts)
+        held.server = server
         try:
             await connection.open()
             await sse.until(reached, connection)

@@ -45,7 +45,7 @@ async def test_disconnect_takes_one_turn_and_leaves_nothing(
         held.connection.disconnect()
         await sse.one_turn()
         assert held.connection.state is DISCONNECTED
-        await sse.until(lambda: open_sockets() == held.before and not sse.leftovers())
+        await sse.until(held.dropped)
         # What had come is still given, then the iteration ends.
         async for event in held.connection:
             assert event.data

@@ -115,7 +115,7 @@ def test_an_application_that_takes_for_ever(sse_network: SSENetwork) -> None:
     async def impatient() -> None:
         await asyncio.wait_for(asyncio.Event().wait(), 1)
 
-    with pytest.raises(TimeoutError, match="^$"):
+    with pytest.raises(TimeoutError, match=r"^$"):
         sse_network.run(impatient)
     assert sse_network.run(asyncio.sleep(10**6, "no limit"), limit=None) == "no limit"
 
