@@ -101,6 +101,11 @@ _RECONNECTING = ConnectionState.RECONNECTING
 _ERROR = ConnectionState.ERROR
 _CLOSED = ConnectionState.CLOSED
 
+# The timers that wait for somebody else.
+_PEERS = frozenset(
+    {Timer.CONNECT, Timer.WRITE, Timer.RESPONSE, Timer.IDLE, Timer.PING_ANSWER, Timer.POST}
+)
+
 Actions = list[ConnectionAction]
 NO_ACTIONS: Sequence[Any] = ()
 
@@ -154,6 +159,7 @@ class ConnectionMachine:
         "_config",
         "_cursor",
         "_deadline",
+        "_doubted",
         "_decide",
         "_decoder",
         "_error",
@@ -253,6 +259,7 @@ class ConnectionMachine:
         self._heartbeat: Heartbeat | None = None
         self._accepted_at = 0.0
         self._last_life = 0.0
+        self._doubted: Due | None = None  # what a late tick did not act on
         self._settled = False
         self.metrics: Counters = Counters()
 
@@ -712,7 +719,11 @@ class ConnectionMachine:
         return self._armed(actions)
 
     def tick(self, now: float) -> Sequence[ConnectionAction]:
-        """Time has passed. Early, late and repeated ticks are harmless."""
+        """Time has passed. Early, late and repeated ticks are harmless.
+
+        A late tick does not yet blame the peer: only when it is repeated, and nothing has arrived in
+        between, is silence taken for silence. Our own slowness is not the server's.
+        """
         now = self._clock(now)
         if self._deadline is None or now < self._deadline:
             return NO_ACTIONS
@@ -720,6 +731,11 @@ class ConnectionMachine:
         while True:
             due = self._next_due()
             if due is None or now < due[0]:
+                break
+            if now > due[0] and due[1] in _PEERS and due != self._doubted:
+                # We are late ourselves: what the peer has sent meanwhile may be waiting to be read.
+                # The deadline stays in the past, so that the driver reads and asks once more.
+                self._doubted = due
                 break
             if self._timer_fired(due[1], actions):
                 break

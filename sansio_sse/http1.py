@@ -27,6 +27,7 @@ _OURS = frozenset(
     {"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_ODD_BLANK = re.compile(rb"[\x0b\x0c]")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _BEGINNING = b"HTTP/"
 
@@ -136,6 +137,9 @@ class Http1Exchange:
         content = request.content
         if content is not None or request.method in ("POST", "PUT", "PATCH"):
             headers.append((b"Content-Length", b"%d" % len(content or b"")))
+        # h11 takes VT and FF for white space, RFC 9110 5.5 and Fetch do not; only ids have them.
+        held = [pair for pair in headers if _ODD_BLANK.search(pair[1])]
+        headers = [pair for pair in headers if pair not in held]
         connection = h11.Connection(h11.CLIENT)
         try:
             head = connection.send(
@@ -145,6 +149,8 @@ class Http1Exchange:
             # Not h11's words: they quote values.
             raise ConfigError("the request cannot be written as HTTP/1.1") from None
         self._connection = connection
+        for name, value in held:
+            head = head.removesuffix(b"\r\n") + name + b": " + value + b"\r\n\r\n"
         return head + content if content else head
 
     # What happened

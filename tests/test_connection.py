@@ -886,6 +886,8 @@ def test_ticks_that_are_early_late_or_repeated_are_harmless() -> None:
     play.now += 9.999
     assert not play.tell("tick")
     play.now += 1000
+    assert not play.tell("tick"), "late ourselves: what has come meanwhile is read first"
+    assert play.machine.deadline == 110.0, "in the past, so that we are asked again at once"
     assert play.tell("tick")
     assert play.delay == 0.1
     assert not play.tell("tick")
@@ -1883,8 +1885,9 @@ def test_a_tick_long_after_everything_was_due_ends_in_one_death() -> None:
     play = pinging(idle=100)
     play.now += 10_000
     play.tell("tick")
+    play.tell("tick")
     assert [type(e.error) for e in play.said(ErrorOccurred)] == [IdleTimeout]
-    assert play.answer[1] == Disconnect(play.ping), "the ping that came up in the same tick"
+    assert play.answer[0] == Disconnect(play.ping), "the ping that came up at the same time"
 
 
 # --- Pausing -----------------------------------------------------------------------------------
@@ -2282,3 +2285,13 @@ def test_no_answer_shows_a_credential() -> None:
     text = "".join(f"{action!r} {action}" for action in play.history)
     assert secret not in text
     assert secret not in str([str(e.error) for e in play.history if isinstance(e, ErrorOccurred)])
+
+
+def test_what_was_waiting_to_be_read_while_we_were_late_is_life() -> None:
+    play = Play(idle=10).accepted()
+    play.now += 25
+    assert not play.tell("tick")
+    play.body(b":\n")
+    assert not play.tell("tick")
+    assert play.machine.state is S.CONNECTED
+    assert play.machine.deadline == play.now + 10

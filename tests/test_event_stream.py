@@ -301,6 +301,28 @@ def test_a_large_event_of_data_lines(chunk: int) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(b"event: e\ndata: a\n\n" * 1000, id="a run of another type"),
+        pytest.param(b"event: e\ndata: a\n\ndata: b\n\n" * 500, id="two types in turn"),
+        pytest.param(b"event: e\ndata: a\n\nevent: f\ndata: b\n\n" * 500, id="two other types"),
+        pytest.param(b"event: e\ndata: a\n\n" + b"data: b\n\n" * 1500, id="one, then a run"),
+        pytest.param(b"event: e\n" + b"data: aaaaaa\n" * 1000 + b"\n", id="one long event"),
+        pytest.param(b"data: a\n\nid: 1\ndata: b\n\n" * 400, id="an id on every other"),
+        pytest.param(b"id: 1\ndata: b\n\n: hm\n\n" * 400, id="comments between ids"),
+        pytest.param(
+            b"data: a\n\n" * 900 + b"event: e\ndata: b\n\n" * 900, id="a run, then another"
+        ),
+    ],
+)
+def test_a_long_read_of_events_of_several_kinds(stream: bytes) -> None:
+    expected = reference.read(stream * 2)
+    assert reference.parse([stream, stream]) == expected
+    with_crlf = stream.replace(b"\n", b"\r\n")
+    assert reference.parse([with_crlf, with_crlf]) == expected
+
+
 def test_a_large_event_of_one_line() -> None:
     parser = EventStreamParser()
     chunks = [b"event: e\ndata: "] + [b"x" * 65536] * 40 + [b"\n", b"\nda", b"ta: y\n\n"]
@@ -373,11 +395,11 @@ def forever(*chunks: bytes, first: bytes = b"", size: int = 3 * MIB) -> Iterator
         (lambda: forever("data: 🙂x\n".encode() * 5957), True),
         (lambda: forever(b"data: \xff\xff\xff\n" * 6553), True),
         (lambda: forever(b"x" * 65536, first=b":"), True),
-        (lambda: forever(b":x\n" * 21845), False),
-        (lambda: forever(b":\n" * 32768, b"data: x\n\n"), False),
-        (lambda: forever(b"\n" * 65536), False),
-        (lambda: forever(b"\r\n" * 32768), False),
-        (lambda: forever(b"\r" * 65536), False),
+        (lambda: forever(b":x\n" * 21845, size=MIB), False),
+        (lambda: forever(b":\n" * 32768, b"data: x\n\n", size=MIB), False),
+        (lambda: forever(b"\n" * 65536, size=MIB), False),
+        (lambda: forever(b"\r\n" * 32768, size=MIB), False),
+        (lambda: forever(b"\r" * 65536, size=MIB), False),
         (lambda: forever(b"data: x\n\n" * 7281), False),
     ],
 )

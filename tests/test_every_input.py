@@ -1,4 +1,4 @@
-"""Every input in every state: an answer or a documented refusal, and never a forbidden transition."""
+"""Every input in every state: an answer or a documented refusal, and only allowed transitions."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

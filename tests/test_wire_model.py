@@ -472,7 +472,7 @@ class WireModel(RuleBasedStateMachine):
     def tick(self, late: float) -> None:
         if self.machine.deadline is not None:
             self.now = max(self.now, self.machine.deadline) + late
-            for _ in range(3):  # a tick stops at the first death, and a post may be due as well
+            for _ in range(6):  # a tick stops at the first death, and a post may be due as well
                 self.tell(self.machine.tick)
             assert not self.machine.tick(self.now)
 

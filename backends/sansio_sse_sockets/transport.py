@@ -4,6 +4,7 @@ Nothing here decides anything. Waiting is bounded by the core, which drops what 
 resolution and the race of addresses are the one wait it cannot see into.
 """
 
+import errno
 import os
 import selectors
 import socket
@@ -73,8 +74,12 @@ class Link:
             family, address = self._waiting.popleft()
             racer = socket.socket(family, socket.SOCK_STREAM)
             racer.setblocking(False)
+            failed = racer.connect_ex(address)
+            if failed not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
+                racer.close()
+                self.next_address(OSError(failed, os.strerror(failed)))
+                return
             self._racers.add(racer)
-            racer.connect_ex(address)  # what it fails with is told when it is writable
             self._connection.selector.register(racer, _WRITE, lambda: self._raced(racer))
         elif not self._racers:
             self._fail(error or OSError("the name has no address"))

@@ -110,6 +110,8 @@ class Connection(AsyncConnectionDriver):
                     at = inf if self._armed is None else self._armed
                     with trio.CancelScope(deadline=at) as self._alarm:
                         await trio.sleep_forever()
+                    # Tasks that were made ready together run in any order: let the readers go first.
+                    await trio.lowlevel.checkpoint()
                     self._deadline_reached()
         finally:
             self._task_released()

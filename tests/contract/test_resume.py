@@ -46,7 +46,7 @@ class Unreliable:
             peer.stall()
         self.cuts += 1
         # As long as a tenth of the stream, or so short that not even one event is whole.
-        end = choose.randrange(1, min(len(body), choose.choice((40, 800, 3000))))
+        end = choose.randrange(1, min(len(body), choose.choice((40, 600, 1500))))
         position = 0
         while position < end:
             size = choose.randrange(1, 400)
