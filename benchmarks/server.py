@@ -2,7 +2,8 @@
 
 ``python server.py`` prints its port and serves until its standard input ends. The path says how:
 ``/burst/N`` sends N events as fast as they go, ``/paced/N`` one event per write with a breath
-between, ``/idle`` nothing until the ``/tell`` request, which sends one event to all that wait.
+between, ``/idle`` nothing for as long as the client stays. ``/tell`` sends one event to all that idle,
+``/comment`` a comment, and both answer how many these were.
 """
 
 import selectors
@@ -20,6 +21,7 @@ HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
     b"Cache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
+COMMENT = b"4\r\n: .\n\r\n"  # what servers send so that nobody takes a silent stream for dead
 BREATH = 0.0004
 
 
@@ -42,6 +44,13 @@ def paced(sock: socket.socket, count: int) -> None:
     sock.sendall(b"0\r\n\r\n")
 
 
+def tell(sock: socket.socket, idle: set[socket.socket], what: bytes) -> None:
+    for other in idle:
+        other.sendall(what)
+    count = b"%d" % len(idle)
+    sock.sendall(b"HTTP/1.1 200 told\r\nContent-Length: %d\r\n\r\n%s" % (len(count), count))
+
+
 def main() -> None:
     selector = selectors.DefaultSelector()
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
@@ -49,7 +58,7 @@ def main() -> None:
     selector.register(listener, selectors.EVENT_READ)
     selector.register(sys.stdin, selectors.EVENT_READ)
     print(listener.getsockname()[1], flush=True)
-    waiting: list[socket.socket] = []
+    idle: set[socket.socket] = set()
     while True:
         for key, _ in selector.select():
             if key.fileobj is sys.stdin:
@@ -60,23 +69,25 @@ def main() -> None:
                 continue
             sock = key.fileobj
             assert isinstance(sock, socket.socket)
-            selector.unregister(sock)
             try:
-                _, kind, *rest = sock.recv(65536).split(b" ")[1].split(b"/")
-                if kind == b"idle":
-                    sock.sendall(HEAD)
-                    waiting.append(sock)
-                    continue
-                if kind == b"tell":
-                    for other in waiting:
-                        other.sendall(CHUNK)
-                    sock.sendall(b"HTTP/1.1 204 told\r\n\r\n")
-                elif kind == b"burst":
-                    burst(sock, int(rest[0]))
-                elif kind == b"paced":
-                    paced(sock, int(rest[0]))
+                if sock not in idle:
+                    _, kind, *rest = sock.recv(65536).split(b" ")[1].split(b"/")
+                    if kind == b"idle":
+                        sock.sendall(HEAD)
+                        idle.add(sock)
+                        continue
+                    if kind == b"tell":
+                        tell(sock, idle, CHUNK)
+                    elif kind == b"comment":
+                        tell(sock, idle, COMMENT)
+                    elif kind == b"burst":
+                        burst(sock, int(rest[0]))
+                    elif kind == b"paced":
+                        paced(sock, int(rest[0]))
             except (OSError, IndexError):
                 pass  # the client went away
+            idle.discard(sock)
+            selector.unregister(sock)
             sock.close()
 
 

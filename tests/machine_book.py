@@ -5,7 +5,7 @@ counts, so that the machine's own counters can be compared with history.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,7 +95,7 @@ class SpyParser(EventStreamParser):
 
 
 @contextmanager
-def spied_parsers() -> Iterator[None]:
+def spied_parsers() -> Generator[None]:
     module: Any = sansio_sse.connection
     module.EventStreamParser = SpyParser
     try:

@@ -88,6 +88,8 @@ class Play:
                     self.ping = number
                 case SendPost(_, number):
                     self.posted = number
+                case _:
+                    pass
         return self.answer
 
     # --- Commands and news ---------------------------------------------------------------------

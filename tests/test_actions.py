@@ -119,13 +119,12 @@ def test_values_of_different_types_are_never_equal() -> None:
     for one in VALUES:
         for other in VALUES:
             assert type(one) is type(other) or one != other
-    assert Disconnect(1) != CloseTransport(1)
 
 
 def test_only_an_event_is_a_tuple() -> None:
-    event = ServerSentEvent(data="x")
-    assert isinstance(event, tuple)
+    event: Any = ServerSentEvent(data="x")
+    assert issubclass(ServerSentEvent, tuple)
     assert not any(isinstance(action, tuple) for action in ACTIONS)
     assert all(event != action for action in ACTIONS)
     with pytest.raises(AttributeError):
-        event.data = "y"  # type: ignore[misc]  # it is what the test is about
+        event.data = "y"

@@ -224,7 +224,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def arranged(situation: Callable[[Play], None], options: dict[str, Any]) -> Play:
-    play = Play(**{**options, "machine": dict(options.get("machine", {}))})
+    play = Play(**options)
     situation(play)
     assert play.state is SITUATIONS[situation]
     return play

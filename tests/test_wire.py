@@ -111,6 +111,10 @@ class Wire:
         assert self.machine.state is self.machine.connection.state
         return self.machine.state
 
+    @property
+    def reason(self) -> Any:
+        return self.machine.deadline_reason
+
     def said(self, kind: type[Action]) -> list[Action]:
         return [action for action in self.answer if isinstance(action, kind)]
 
@@ -132,13 +136,13 @@ def test_an_attempt_opens_a_transport_and_writes_its_request() -> None:
     assert changed.new is S.CONNECTING
     assert opening == OpenTransport(1, Origin("http", "example.com", 80))
     assert wire.machine.deadline == 10.0
-    assert wire.machine.deadline_reason is Timer.CONNECT
+    assert wire.reason == Timer.CONNECT
     sent = wire.opened()
     assert sent.startswith(b"GET /events HTTP/1.1\r\nHost: example.com\r\n")
     for line in (b"X-Mine: 1", b"Last-Event-ID: 7", b"Accept: text/event-stream"):
         assert b"\r\n" + line + b"\r\n" in sent
     assert sent.endswith(b"\r\n\r\n")
-    assert wire.machine.deadline_reason is Timer.WRITE
+    assert wire.reason == Timer.WRITE
     assert not wire.tell("bytes_sent", 1)
     assert wire.machine.deadline_reason is Timer.RESPONSE
 
@@ -737,7 +741,7 @@ def test_an_answer_at_the_limit_is_not_over_it() -> None:
 def test_a_post_that_cannot_be_written_is_answered_at_once() -> None:
     wire = Wire().open()
     wire.answer = wire.machine.post("token", "/up", 0.0, headers=(("TE", "x"),))
-    [answered] = wire.answer
+    [answered] = wire.said(PostAnswered)
     assert isinstance(answered.error, ConfigError)
 
 

@@ -7,6 +7,7 @@ in pieces of any size, or does not arrive any more.
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from hypothesis import settings
@@ -339,10 +340,10 @@ class WireModel(RuleBasedStateMachine):
         if self.book.state is not S.CLOSED and len(self.posts) < 3:
             possible.append(self.post)
         for number in self.machine._sides or ():
-            possible += [lambda number=number: self.side_goes_on(number, draw)] * 3
-            possible.append(lambda number=number: self.fails(number))
+            possible += [partial(self.side_goes_on, number, draw)] * 3
+            possible.append(partial(self.fails, number))
             if self.live[number].opened:
-                possible.append(lambda number=number: self.ends(number))
+                possible.append(partial(self.ends, number))
         if self.posts:
             possible.append(self.abandon)
         if possible:

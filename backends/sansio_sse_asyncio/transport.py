@@ -327,14 +327,18 @@ async def _race(addresses: list[Address]) -> socket.socket:
                 else:
                     task.result().close()
     finally:
+        # Not awaited: a cancellation that came here would lose the winner's socket.
         for task in trying:
             task.cancel()
-        for result in await asyncio.gather(*trying, return_exceptions=True):
-            if isinstance(result, socket.socket):
-                result.close()
+            task.add_done_callback(_close_late)
     if winner is None:
         raise first_error or OSError("the name has no address")
     return winner
+
+
+def _close_late(task: "asyncio.Task[socket.socket]") -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
 
 
 async def _connected(family: socket.AddressFamily, address: Any) -> socket.socket:

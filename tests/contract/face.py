@@ -73,7 +73,9 @@ class Face(ABC):
         """Let one turn of the loop pass: after it, a command must have changed the state."""
 
     @abstractmethod
-    def beside(self, function: Callable[..., Awaitable[Any]], *args: Any) -> AbstractAsyncContextManager[Job]:
+    def beside(
+        self, function: Callable[..., Awaitable[Any]], *args: Any
+    ) -> AbstractAsyncContextManager[Job]:
         """Run something beside the block; it is waited for at the block's end."""
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import inspect
 import ssl
 import threading
 import time
@@ -64,12 +65,12 @@ def async_sse(request: pytest.FixtureRequest) -> Face:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a scenario by the driver under test."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
     wanted = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in wanted}
-    faces = [argument for argument in arguments.values() if isinstance(argument, Face)]
-    if not faces:
-        return None
-    faces[0].run(partial(pyfuncitem.obj, **arguments))
+    [face] = [argument for argument in arguments.values() if isinstance(argument, Face)]
+    face.run(partial(pyfuncitem.obj, **arguments))
     return True
 
 
@@ -90,16 +91,21 @@ def cheap_collections() -> Iterator[None]:
     gc.unfreeze()
 
 
+def our_threads() -> set[threading.Thread]:
+    """Return all threads but those which trio keeps, idle, for the next name to resolve."""
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left(cheap_collections: None) -> Iterator[None]:
     """No socket and no thread outlives a test, and no object complains when it is collected."""
     gc.collect()
-    sockets, threads = open_sockets(), set(threading.enumerate())
+    sockets, threads = open_sockets(), our_threads()
     yield
     gc.collect()
     assert open_sockets() - sockets == set()
     give_up = time.monotonic() + 5
-    while (left := set(threading.enumerate()) - threads) and time.monotonic() < give_up:
+    while (left := our_threads() - threads) and time.monotonic() < give_up:
         time.sleep(0.002)
     assert not left
 

@@ -39,7 +39,9 @@ RECONNECTING = ConnectionState.RECONNECTING
 class Held:
     """A connection in its phase."""
 
-    def __init__(self, connection: Any, state: ConnectionState, attempts: Callable[[], int]) -> None:
+    def __init__(
+        self, connection: Any, state: ConnectionState, attempts: Callable[[], int]
+    ) -> None:
         self.connection = connection
         self.state = state
         self.attempts = attempts
@@ -65,7 +67,7 @@ class Resolver:
     def __call__(self, host: Any, port: Any, *args: Any, **named: Any) -> Any:
         if host not in ("slow.invalid", b"slow.invalid"):
             return self._real(host, port, *args, **named)
-        if named.get("flags", 0) & socket.AI_NUMERICHOST:
+        if named.get("flags", args[3] if len(args) > 3 else 0) & socket.AI_NUMERICHOST:
             raise socket.gaierror(socket.EAI_NONAME, "not numeric")
         self.asked += 1
         self.running += 1
@@ -131,7 +133,6 @@ async def hold(
 ) -> AsyncIterator[Held]:
     """Bring a new connection into a phase, and tear the world around it down afterwards."""
     with ExitStack() as stack:
-
         server: Server | None = None
 
         def serve(*args: Any, **named: Any) -> Server:

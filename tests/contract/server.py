@@ -148,8 +148,9 @@ class Peer:
         if self.server.closing.wait(seconds):
             raise Gone
 
-    def wait(self, event: threading.Event) -> None:
+    def wait(self, event: threading.Event | None = None) -> None:
         """Wait for the test to say so."""
+        event = event or self.server.go
         deadline = time.monotonic() + PATIENCE
         while not event.wait(_TURN):
             self.server.check()
@@ -268,6 +269,8 @@ class Server:
         self.visits: list[Visit] = []
         self.errors: list[BaseException] = []
         self.closing = threading.Event()
+        self.go = threading.Event()
+        """For scripts that wait until the test says so."""
         self.tls = tls
         self.uds = None if path is None else str(path)
         self._scripts = {"": _list(script)}
@@ -379,7 +382,9 @@ class Server:
             self._sockets.discard(plain)
             try:
                 # The descriptor stays the same, its owner changes.
-                secure = self.tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+                secure = self.tls.wrap_socket(
+                    plain, server_side=True, do_handshake_on_connect=False
+                )
             except OSError as error:
                 self._owned.discard(plain.fileno())
                 plain.close()

@@ -24,9 +24,7 @@ SECRET = {"Authorization": "Bearer secret"}
 
 
 def beat(interval: float = 0.03, timeout: float = 5, max_missed: int = 3) -> HeartbeatConfig:
-    return HeartbeatConfig(
-        enabled=True, interval=interval, timeout=timeout, max_missed=max_missed
-    )
+    return HeartbeatConfig(enabled=True, interval=interval, timeout=timeout, max_missed=max_missed)
 
 
 def with_authorization(status: int) -> Any:
@@ -42,7 +40,11 @@ async def test_a_silent_stream_is_pinged_with_the_stream_s_own_credentials(
 ) -> None:
     with Server(stay("hello"), tls=tls["server"]) as server:
         server.at("/ping", with_authorization(204))
-        options = {"ssl_context": tls["client"], "headers": SECRET, "config": quick(heartbeat=beat())}
+        options = {
+            "ssl_context": tls["client"],
+            "headers": SECRET,
+            "config": quick(heartbeat=beat()),
+        }
         async with sse.connect(server.url, **options) as connection:
             await sse.until(lambda: connection.metrics.heartbeats_succeeded >= 3, connection)
             assert connection.state is CONNECTED
@@ -90,7 +92,9 @@ async def test_an_answered_ping_takes_earlier_misses_back(sse: Face) -> None:
     refuse, accept = turn_away(500), turn_away(200)
     with Server(stay("hello")) as server:
         server.at("/ping", *[refuse, accept] * 3, accept)
-        async with sse.connect(server.url, config=quick(heartbeat=beat(max_missed=2))) as connection:
+        async with sse.connect(
+            server.url, config=quick(heartbeat=beat(max_missed=2))
+        ) as connection:
             await sse.until(lambda: connection.metrics.heartbeats_succeeded == 4, connection)
             assert connection.metrics.heartbeats_failed == 3
     assert len(server.to("/events")) == 1
@@ -106,7 +110,9 @@ async def test_a_busy_stream_is_not_pinged(sse: Face) -> None:
         peer.stall()
 
     with Server(busy) as server:
-        async with sse.connect(server.url, config=quick(heartbeat=beat(interval=0.3))) as connection:
+        async with sse.connect(
+            server.url, config=quick(heartbeat=beat(interval=0.3))
+        ) as connection:
             assert (await connection.receive(5)).data == "done"
     assert server.to("/ping") == []
 
@@ -167,9 +173,7 @@ async def test_a_stream_that_is_lost_abandons_its_ping(sse: Face) -> None:
 
 @pytest.mark.parametrize("endpoint", ["/health", "health", "?check=1"])
 async def test_the_ping_endpoint_is_resolved_against_the_origin(sse: Face, endpoint: str) -> None:
-    config = quick(
-        heartbeat=HeartbeatConfig(enabled=True, interval=0.02, ping_endpoint=endpoint)
-    )
+    config = quick(heartbeat=HeartbeatConfig(enabled=True, interval=0.02, ping_endpoint=endpoint))
     with Server(stay()) as server:
         server.at("/health", turn_away(200)).at("/", turn_away(200))
         async with sse.connect(server.url, config=config) as connection:

@@ -101,9 +101,7 @@ def _huge(peer: Peer, seen: Seen) -> None:
 async def test_a_post_that_fails_raises_and_the_stream_lives(
     sse: Face, script: Any, kind: type[SSEError]
 ) -> None:
-    config = quick(
-        timeouts=Timeouts(connect=0.2, response=0.2), limits=Limits(post_body=50_000)
-    )
+    config = quick(timeouts=Timeouts(connect=0.2, response=0.2), limits=Limits(post_body=50_000))
     with Server(stay("hello")).at("/say", script) as server:
         async with sse.connect(server.url, config=config) as connection:
             with pytest.raises(kind):

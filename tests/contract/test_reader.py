@@ -94,7 +94,9 @@ async def test_open_serves_those_who_want_no_block(sse: Face) -> None:
         await connection.wait_closed()
 
 
-async def test_leaving_the_block_closes_and_the_exception_of_the_body_leaves_bare(sse: Face) -> None:
+async def test_leaving_the_block_closes_and_the_exception_of_the_body_leaves_bare(
+    sse: Face,
+) -> None:
     with Server(stay("hello")) as server:
         with pytest.raises(ZeroDivisionError) as caught:
             async with sse.connect(server.url) as connection:
@@ -538,6 +540,6 @@ async def test_a_url_is_joined_to_the_base_url(sse: Face) -> None:
     assert server.requests[0].target == "/api/v1/events?room=%C3%A9"
 
 
-async def test_a_proxy_is_refused_with_a_hint(sse: Face) -> None:
+def test_a_proxy_is_refused_with_a_hint(sse: Face) -> None:
     with pytest.raises(ConfigError, match="proxies"):
         sse.connect("http://127.0.0.1:1/", proxy="http://127.0.0.1:2/")
