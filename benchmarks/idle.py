@@ -79,7 +79,9 @@ class Trial:
         self.seen[connection] += 1
 
     def on_bytes(self, connection: Any, data: bytes) -> None:
-        self.seen[connection] += data.count(b" hello")
+        events = data.count(b" hello")
+        if events:
+            self.seen[connection] += events
 
     def start(self) -> None:
         """Look at what there is before the first connection."""
@@ -138,14 +140,12 @@ def resident() -> int:
 
 def on_loop(trial: Trial, run: Any, keep: Callable[[Trial, int], Any]) -> None:
     async def main() -> None:
-        for connections in (await keep(trial, WARM_UP), None):
-            if connections is not None:
-                await close_all(connections)
+        await close_all(await keep(trial, WARM_UP))
         trial.start()
-        connections = await keep(trial, trial.count)
+        closers = await keep(trial, trial.count)
         for seconds in trial.script():
             await asyncio.sleep(seconds)
-        await close_all(connections)
+        await close_all(closers)
 
     run(main())
 
@@ -202,8 +202,13 @@ async def keep_reading(trial: Trial, count: int) -> list[Callable[[], Any]]:
         opened = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(read([opened]))
         await opened
-        closers.append(task.cancel)
-    return [lambda closer=closer: closer() and None for closer in closers]
+        closers.append(lambda task=task: stop(task))
+    return closers
+
+
+async def stop(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def run_uvloop(main: Any) -> None:
@@ -247,15 +252,7 @@ async def keep_trio_bare(trial: Trial, count: int, nursery: Any) -> None:
 
 
 async def keep_trio_callback(trial: Trial, count: int, nursery: Any) -> None:
-    import trio
-
     from sansio_sse_trio import connect
-
-    async def hold(connection: Any) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            connection.close()
 
     for _ in range(count):
         await connect(trial.url, on_event=trial.on_event).open(nursery)

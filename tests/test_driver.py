@@ -1,8 +1,7 @@
 """What every driver shares, shown by the smallest of drivers."""
 
 import weakref
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -15,7 +14,6 @@ from sansio_sse import (
     ConnectError,
     ConnectionClosed,
     ConnectionLost,
-    ConnectionState,
     Event,
     HTTPStatusError,
     LocalProtocolError,

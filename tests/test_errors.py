@@ -144,8 +144,8 @@ def test_every_error_pickles_whatever_its_cause(
     assert again.retryable == error.retryable
     assert context(again) == CONTEXT
     if isinstance(kept, type):
-        assert type(again.cause) is kept
         assert again.cause.args == cause.args
+        assert type(again.cause) is kept
         assert again.__cause__ is again.cause
     elif kept is not None:
         assert again.cause == kept

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from driver_diary import HEAD, URL, Diary, S, events
+from driver_diary import HEAD, URL, Diary, S, events, state_of
 from sansio_sse import (
     AsyncConnectionDriver,
     ConnectError,
@@ -192,7 +192,7 @@ def test_a_post_is_awaited_and_abandoned_when_cancelled() -> None:
 def test_leaving_closes_and_waits_for_the_release() -> None:
     connection = entered(1)
     leaving = running(connection.__aexit__(None, None, None))
-    assert connection.state is S.CONNECTED
+    assert state_of(connection) is S.CONNECTED
     connection.turn()
     leaving.result()
     assert connection.state is S.CLOSED
@@ -204,7 +204,7 @@ def test_leaving_closes_and_waits_for_the_release() -> None:
 
 
 class SyncDiary(SyncConnectionDriver, Diary):
-    """Each turn of the crank does the next thing of a script, or lets the time pass."""
+    """Each turn of the crank does the next thing of a script; None lets the time pass."""
 
     def _set_up(self) -> None:
         super()._set_up()
@@ -220,8 +220,8 @@ class SyncDiary(SyncConnectionDriver, Diary):
         if self.commands:
             self.turn()
             return True
-        if self.script:
-            self.script.pop(0)()
+        if self.script and (item := self.script.pop(0)) is not None:
+            item()
             return True
         assert seconds is not None, "nothing would ever happen"
         self.time += seconds
@@ -241,19 +241,11 @@ def opened(*numbers: int, **options: Any) -> SyncDiary:
 
 def test_opening_turns_the_crank_until_acceptance() -> None:
     connection = SyncDiary(URL)
-    connection.script = [connection.fails, lambda: None, connection.serve]
-    connection._connect_now()
-    connection._disconnect_now()
-    connection.script = [connection.fails]
-    connection._connect_now()
-    connection._turn(None)
-    connection.script = [lambda: None]
-    connection._wait(None)
-    connection._wait(None)  # the delay before the retry passes, and the retry begins
-    assert connection.transport == 3
-    connection.script = [connection.serve]
-    connection._run(connection._entering())
+    connection.script = [connection.fails, None, connection.serve]
+    connection.open()
     assert connection.state is S.CONNECTED
+    assert connection.transport == 2
+    assert connection.time > 0
 
 
 def test_opening_without_waiting_only_begins() -> None:
@@ -332,8 +324,8 @@ def test_a_with_block_opens_and_closes() -> None:
     connection.script = [connection.serve]
     with connection as inside:
         assert inside is connection
-        assert connection._machine.state is S.CONNECTED
-    assert connection._machine.state is S.CLOSED
+        assert state_of(connection) is S.CONNECTED
+    assert state_of(connection) is S.CLOSED
     assert connection._released()
 
 
