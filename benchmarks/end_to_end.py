@@ -1,4 +1,4 @@
-"""What an event costs from the socket to the application: every driver, a usual peer, and the floor.
+"""What an event costs from the socket to the reader: every driver, a usual peer, and the floor.
 
 Run::
 
@@ -13,8 +13,8 @@ within the round. Absolute times mean nothing on a shared machine.
 * *burst*: as fast as the server can send, many events to a read;
 * *paced*: one event to a read, with a breath between, so that each costs a turn of the loop.
 
-Each driver runs complete, with limits, metrics, timers and heartbeat on. The *floor* is a bare asyncio
-BufferedProtocol with this library's body reader and parser behind it, and nothing else.
+Each driver runs complete, with limits, metrics, timers and heartbeat on. The *floor* is a bare
+asyncio BufferedProtocol with this library's body reader and parser behind it, and nothing else.
 """
 
 import argparse

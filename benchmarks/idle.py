@@ -2,7 +2,7 @@
 
 Run::
 
-    python benchmarks/idle.py                      # 1000 connections, about seven minutes
+    python benchmarks/idle.py                      # 1000 connections, about six minutes
     python benchmarks/idle.py --short              # fewer rounds
     python benchmarks/idle.py --connections 5000
 
@@ -12,18 +12,19 @@ left alone; the contestants take turns within each round, and the table shows th
 rounds. Connections have the default configuration. What the columns say, per connection:
 
 * *KiB*: by how much the resident memory of the process (``/proc/self/statm``) has grown. The same
-  process has opened and closed twenty connections before, so that imports and caches are not in it.
-  The memory of the system's own socket buffers is not in it either;
-* *beyond bare*: the same, without what the bare transport costs in the same round. *Bare* is what is
-  needed to be told of bytes at all: a transport with a protocol that only counts (asyncio, uvloop),
-  a stream with the task that reads it (trio), a socket in a selector, a thread that receives;
-* *µs per keep-alive*: CPU time to be woken by a comment of one line, ten times, and then by an event;
-* *µs per quiet minute*: CPU time when nothing comes, taken over some seconds and scaled;
+  process has opened and closed twenty connections before, so imports and caches are not in it. The
+  memory of the system's own socket buffers is not in it either;
+* *beyond bare*: the same, without what the bare transport costs in the same round. *Bare* is what
+  one needs to be told of bytes at all: a transport whose protocol only counts (asyncio, uvloop), a
+  stream with the task that reads it (trio), a socket in a selector, a thread that receives;
+* *µs per keep-alive*: CPU time to be woken by a comment of one line (ten times, then by an event);
+* *µs per quiet minute*: CPU time when nothing comes, taken over three seconds and scaled. Most of
+  it is the process waking up at the end of these;
 * *files*: file descriptors.
 
 A connection of plain sockets lives only while somebody is in a call of it. So it stands here twice:
-with a thread each, which reads, and without, where one thread looks at all of them in turn after each
-broadcast.
+with a thread each, which reads, and without, where one thread looks at all of them in turn after
+each broadcast.
 
 At the end one event is sent to all. A contestant whose connections have not all received it exactly
 once gets no result.
@@ -43,7 +44,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,6 @@ WARM_UP = 20
 COMMENTS = 10
 FILES = 4  # the most that a connection takes
 THREADS = 2000  # more of them are nothing that anybody should measure
-
-Script = Generator[float, None, None]
 
 
 class Trial:
@@ -89,7 +88,7 @@ class Trial:
         self.memory = resident()
         self.files = len(os.listdir("/proc/self/fd"))
 
-    def script(self) -> Script:
+    def script(self) -> Iterator[float]:
         """Measure, with all connections open."""
         yield 0.5
         gc.collect()
@@ -142,23 +141,27 @@ def on_loop(trial: Trial, run: Any, keep: Callable[[Trial, int], Any]) -> None:
     async def main() -> None:
         await close_all(await keep(trial, WARM_UP))
         trial.start()
-        closers = await keep(trial, trial.count)
+        kept = await keep(trial, trial.count)
         for seconds in trial.script():
             await asyncio.sleep(seconds)
-        await close_all(closers)
+        await close_all(kept)
 
     run(main())
 
 
-async def close_all(closers: list[Callable[[], Any]]) -> None:
-    for closer in closers:
-        closing = closer()
-        if closing is not None:
-            await closing
+async def close_all(kept: list[Any]) -> None:
+    for one in kept:
+        if isinstance(one, asyncio.Task):
+            one.cancel()
+            await asyncio.wait([one])
+        elif hasattr(one, "aclose"):
+            await one.aclose()
+        else:
+            one.close()  # a transport
     await asyncio.sleep(0.1)
 
 
-async def keep_bare(trial: Trial, count: int) -> list[Callable[[], Any]]:
+async def keep_bare(trial: Trial, count: int) -> list[Any]:
     view = memoryview(bytearray(65536))
 
     class Bare(asyncio.BufferedProtocol):
@@ -171,24 +174,21 @@ async def keep_bare(trial: Trial, count: int) -> list[Callable[[], Any]]:
             trial.on_bytes(self, bytes(view[:nbytes]))
 
     loop = asyncio.get_running_loop()
-    closers: list[Callable[[], Any]] = []
+    kept: list[Any] = []
     for _ in range(count):
         transport, _ = await loop.create_connection(Bare, trial.host, trial.port)
         transport.write(trial.request)
-        closers.append(transport.abort)
-    return closers
+        kept.append(transport)
+    return kept
 
 
-async def keep_callback(trial: Trial, count: int) -> list[Callable[[], Any]]:
+async def keep_callback(trial: Trial, count: int) -> list[Any]:
     from sansio_sse_asyncio import connect
 
-    connections = [connect(trial.url, on_event=trial.on_event) for _ in range(count)]
-    for connection in connections:
-        await connection.open()
-    return [connection.aclose for connection in connections]
+    return [await connect(trial.url, on_event=trial.on_event).open() for _ in range(count)]
 
 
-async def keep_reading(trial: Trial, count: int) -> list[Callable[[], Any]]:
+async def keep_reading(trial: Trial, count: int) -> list[Any]:
     from sansio_sse_asyncio import connect
 
     async def read(opened: "list[asyncio.Future[Any]]") -> None:
@@ -197,18 +197,12 @@ async def keep_reading(trial: Trial, count: int) -> list[Callable[[], Any]]:
             async for event in connection:
                 trial.on_event(connection, event)
 
-    closers: list[Callable[[], Any]] = []
+    kept: list[Any] = []
     for _ in range(count):
         opened = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(read([opened]))
+        kept.append(asyncio.create_task(read([opened])))
         await opened
-        closers.append(lambda task=task: stop(task))
-    return closers
-
-
-async def stop(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.wait([task])
+    return kept
 
 
 def run_uvloop(main: Any) -> None:
@@ -447,7 +441,7 @@ def main() -> None:
     if not Path("/proc/self/statm").exists():
         raise SystemExit("this needs /proc/self/statm, which only Linux has")
     allow_files(count)
-    rounds, quiet = (1, 1.0) if options.short else (5, 3.0)
+    rounds, quiet = (1, 1.0) if options.short else (3, 3.0)
     names = list(CONTESTANTS)
     if count > THREADS:
         print(f"more than {THREADS} connections: none with a thread each", file=sys.stderr)
@@ -474,16 +468,20 @@ def main() -> None:
         server.stdin.close()
         server.wait(10)
 
-    columns = ["kib", "beyond", "wake", "quiet", "files"]
     print(
         f"\n| {count} connections | KiB | beyond bare | µs per keep-alive | µs per quiet minute "
         "| files |\n|---|---|---|---|---|---|"
     )
     for name in names:
-        cells = [statistics.median(result[column] for result in results[name]) for column in columns]
-        kib, beyond, wake, silent, files = cells
-        more = "" if name == CONTESTANTS[name][0] else f"{beyond:.1f}"
-        print(f"| {name} | {kib:.1f} | {more} | {wake:.1f} | {silent:.1f} | {files:.0f} |")
+        median = {
+            column: statistics.median(result[column] for result in results[name])
+            for column in results[name][0]
+        }
+        more = "" if name == CONTESTANTS[name][0] else f"{median['beyond']:.1f}"
+        print(
+            f"| {name} | {median['kib']:.1f} | {more} | {median['wake']:.1f} "
+            f"| {median['quiet']:.1f} | {median['files']:.0f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 ``python server.py`` prints its port and serves until its standard input ends. The path says how:
 ``/burst/N`` sends N events as fast as they go, ``/paced/N`` one event per write with a breath
-between, ``/idle`` nothing for as long as the client stays. ``/tell`` sends one event to all that idle,
-``/comment`` a comment, and both answer how many these were.
+between, ``/idle`` nothing for as long as the client stays. ``/tell`` sends one event to all that
+idle, ``/comment`` a comment, and both answer how many these were.
 """
 
 import selectors

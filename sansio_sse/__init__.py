@@ -32,6 +32,7 @@ from .connection import ConnectionMachine, Include, Until
 from .driver import (
     ConnectionDriver,
     ConnectionInfo,
+    EventT,
     PostResponse,
     PrepareRequestHook,
     Watcher,
@@ -108,6 +109,7 @@ __all__ = [
     "ErrorOccurred",
     "Event",
     "EventStreamParser",
+    "EventT",
     "EventTooLarge",
     "Fail",
     "HTTPStatusError",

@@ -721,8 +721,8 @@ class ConnectionMachine:
     def tick(self, now: float) -> Sequence[ConnectionAction]:
         """Time has passed. Early, late and repeated ticks are harmless.
 
-        A late tick does not yet blame the peer: only when it is repeated, and nothing has arrived in
-        between, is silence taken for silence. Our own slowness is not the server's.
+        A late tick does not yet blame the peer: only when it is repeated, and nothing has arrived
+        in between, is silence taken for silence. Our own slowness is not the server's.
         """
         now = self._clock(now)
         if self._deadline is None or now < self._deadline:

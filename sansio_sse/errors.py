@@ -95,7 +95,7 @@ def redact_url(url: str) -> str:
     authority = authority.rpartition("@")[2]
     port = authority.rpartition("]")[2].partition(":")[2]
     if separator and port and not port.isdecimal():
-        # Half of a password with a "/", "?" or "#" in it: the other half stands anywhere in the rest.
+        # Half of a password with a "/", "?" or "#" in it: the other half may stand anywhere.
         return f"{scheme}{separator}…"
     if question and "=" not in query:
         query = "…"  # the whole query is one value

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from .actions import Event, StateChanged
-from .driver import ConnectionDriver, PostResponse, Waiting, Watcher
+from .actions import StateChanged
+from .driver import ConnectionDriver, EventT, PostResponse, Waiting, Watcher
 from .errors import ConnectionClosed, SSEError
 from .http import HeadersInput
 from .states import ConnectionState
@@ -75,7 +75,7 @@ class SyncWatch(_Watch[T]):
         return item
 
 
-class AsyncConnectionDriver(ConnectionDriver):
+class AsyncConnectionDriver(ConnectionDriver[EventT]):
     """The coroutines of a ``Connection``, over two more verbs.
 
     ========================= ====================================================================
@@ -113,7 +113,7 @@ class AsyncConnectionDriver(ConnectionDriver):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> EventT:
         try:
             # The common case first: what is buffered costs no waiting and no bookkeeping.
             event = None if self._reading_now else self._poll()
@@ -121,7 +121,7 @@ class AsyncConnectionDriver(ConnectionDriver):
         except ConnectionClosed:
             raise StopAsyncIteration from None
 
-    async def receive(self, timeout: float | None = None) -> Event:
+    async def receive(self, timeout: float | None = None) -> EventT:
         """Return the next event; cancelled or timed out, it loses nothing.
 
         Raises TimeoutError after ``timeout`` seconds, :class:`ConnectionClosed` when there will be
@@ -189,7 +189,7 @@ class AsyncConnectionDriver(ConnectionDriver):
         raise NotImplementedError
 
 
-class SyncConnectionDriver(ConnectionDriver):
+class SyncConnectionDriver(ConnectionDriver[EventT]):
     """The plain calls of a ``Connection``, over three more verbs.
 
     ========================= ====================================================================
@@ -246,7 +246,7 @@ class SyncConnectionDriver(ConnectionDriver):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Event:
+    def __next__(self) -> EventT:
         try:
             # The common case first: what is buffered costs no waiting and little bookkeeping.
             with self._inside:
@@ -255,7 +255,7 @@ class SyncConnectionDriver(ConnectionDriver):
         except ConnectionClosed:
             raise StopIteration from None
 
-    def receive(self, timeout: float | None = None) -> Event:
+    def receive(self, timeout: float | None = None) -> EventT:
         """Return the next event; cancelled or timed out, it loses nothing.
 
         Raises TimeoutError after ``timeout`` seconds, :class:`ConnectionClosed` when there will be

@@ -37,9 +37,11 @@ def in_order(names: list[str]) -> list[str]:
 def documented_assignments(module: ModuleType) -> set[str]:
     """The names at the top of a module which are assigned with a docstring below."""
     body = ast.parse(inspect.getsource(module)).body
+    branches = [node.orelse for node in body if isinstance(node, ast.If)]
     return {
         ast.unparse(target)
-        for node, below in itertools.pairwise(body)
+        for block in (body, *branches)
+        for node, below in itertools.pairwise(block)
         if isinstance(node, ast.Assign | ast.AnnAssign)
         and isinstance(below, ast.Expr)
         and isinstance(below.value, ast.Constant)

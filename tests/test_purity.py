@@ -96,9 +96,11 @@ CORE_FILES = [
 
 def impurities(source: str, package: str) -> list[str]:
     found = []
-    for line, module, name, _ in imports_of(source, package):
+    for line, module, name, typing_only in imports_of(source, package):
         if module == "sansio_sse" or module.startswith("sansio_sse."):
             continue
+        if typing_only and module == "typing_extensions":
+            continue  # every type checker brings it, and nothing else ever loads it
         whole = f"{module}.{name}"
         if module in PURE_NAMES:
             if name not in PURE_NAMES[module]:

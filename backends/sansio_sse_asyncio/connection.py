@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from sansio_sse import (
     AsyncConnectionDriver,
+    EventT,
     Origin,
     WireMachine,
 )
@@ -17,7 +18,7 @@ from .transport import Link, opener_for, shared_view
 __all__ = ["Connection", "connect"]
 
 
-class Connection(AsyncConnectionDriver):
+class Connection(AsyncConnectionDriver[EventT]):
     """One event stream that survives; made by :func:`connect`.
 
     An async context manager, and an async iterator of events. Every method that is not a coroutine

@@ -51,7 +51,7 @@ class Link(asyncio.BufferedProtocol):
         "transport",
     )
 
-    def __init__(self, connection: "Connection", number: int, view: memoryview) -> None:
+    def __init__(self, connection: "Connection[Any]", number: int, view: memoryview) -> None:
         self._connection = connection
         self._number = number
         self._view = view
@@ -69,7 +69,7 @@ class Link(asyncio.BufferedProtocol):
         if self._dropped:
             self.transport.abort()
             return
-        # "Written" means handed to the system, or the write timeout would watch our own buffer fill.
+        # "Written" means handed to the system, else the write timeout watches our own buffer.
         # Not 0: TLS would take an empty buffer for a full one.
         self.transport.set_write_buffer_limits(high=1)
         self._connection._take(WireMachine.transport_opened, self._number)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sansio_sse import (
+    EventT,
     LocalProtocolError,
     Origin,
     SyncConnectionDriver,
@@ -35,7 +36,7 @@ class Inside:
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: "Connection[Any]") -> None:
         self._connection = connection
 
     def __enter__(self) -> None:
@@ -49,7 +50,7 @@ class Inside:
             connection._run_commands()
 
 
-class Connection(SyncConnectionDriver):
+class Connection(SyncConnectionDriver[EventT]):
     """One event stream that survives; made by :func:`connect`.
 
     A context manager, and an iterator of events.

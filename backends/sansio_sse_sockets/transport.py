@@ -44,7 +44,7 @@ class Link:
         "sock",
     )
 
-    def __init__(self, connection: "Connection", number: int, origin: Origin) -> None:
+    def __init__(self, connection: "Connection[Any]", number: int, origin: Origin) -> None:
         self._connection = connection
         self._number = number
         self._origin = origin

@@ -15,14 +15,14 @@ from typing import Any, Self
 
 import trio
 
-from sansio_sse import AsyncConnectionDriver, LocalProtocolError, Origin, WireMachine
+from sansio_sse import AsyncConnectionDriver, EventT, LocalProtocolError, Origin, WireMachine
 
 from .transport import Link
 
 __all__ = ["Connection", "connect"]
 
 
-class Connection(AsyncConnectionDriver):
+class Connection(AsyncConnectionDriver[EventT]):
     """One event stream that survives; made by :func:`connect`.
 
     An async context manager, and an async iterator of events. Every method that is not a coroutine
@@ -110,7 +110,7 @@ class Connection(AsyncConnectionDriver):
                     at = inf if self._armed is None else self._armed
                     with trio.CancelScope(deadline=at) as self._alarm:
                         await trio.sleep_forever()
-                    # Tasks that were made ready together run in any order: let the readers go first.
+                    # What was made ready together runs in any order: let the readers go first.
                     await trio.lowlevel.checkpoint()
                     self._deadline_reached()
         finally:

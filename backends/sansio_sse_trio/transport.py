@@ -27,7 +27,7 @@ class Link:
 
     __slots__ = ("_connection", "_dropped", "_gate", "_number", "_scope", "_stream")
 
-    def __init__(self, connection: "Connection", number: int) -> None:
+    def __init__(self, connection: "Connection[Any]", number: int) -> None:
         self._connection = connection
         self._number = number
         self._dropped = False

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from contract.driver_asyncio import DRIVERS
 from contract.face import Face
 from contract.fixtures import *  # noqa: F403 - a conftest is where pytest looks for them

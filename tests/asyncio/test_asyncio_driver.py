@@ -11,12 +11,12 @@ from typing import Any
 
 import h11
 import pytest
+
 from contract.common import drop, quick, read_all, stay, turn_away
 from contract.face import Face
 from contract.fixtures import Certificates
 from contract.phases import BlackHole, Resolver
 from contract.server import Peer, Seen, Server, open_sockets
-
 from sansio_sse import (
     ConnectError,
     ConnectionConfig,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from contract.common import quick
 from contract.face import Face
 from contract.fixtures import Certificates
-
 from sansio_sse import Comment, ConnectionState, HeartbeatConfig, HTTPStatusError
 
 

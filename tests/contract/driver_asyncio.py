@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import sansio_sse_asyncio
 import uvloop
+
+import sansio_sse_asyncio
 
 from .face import LIMIT, PATIENCE, Face, Job, Scenario
 

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any
 
 import sansio_sse_sockets
-
 from sansio_sse import ConnectionClosed, ConnectionState, LocalProtocolError
 
 from .face import PATIENCE, Face, Job, Scenario
@@ -111,7 +110,7 @@ class Connection(Awaitables):
     async def __aenter__(self) -> Any:
         return await self.open()
 
-    async def __aexit__(self, *raised: Any) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         self.plain.__exit__(*raised)
 
 

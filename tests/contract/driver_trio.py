@@ -6,9 +6,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any
 
-import sansio_sse_trio
 import trio
 import trio.testing
+
+import sansio_sse_trio
 
 from .face import LIMIT, PATIENCE, Face, Job, Scenario
 
@@ -46,6 +47,7 @@ class _Task(Job):
 
 class Trio(Face):
     name = "trio"
+    spare_threads = "Trio thread"
 
     def connect(self, url: str, **options: Any) -> Any:
         nursery = self._nursery

@@ -47,6 +47,8 @@ class Face(ABC):
     name: ClassVar[str] = ""
     asynchronous: ClassVar[bool] = True
     """Whether there are tasks, which can be cancelled, and hooks that can be awaited."""
+    spare_threads: ClassVar[str] = "-"
+    """How the names of threads begin which the loop itself keeps for a while, for whoever needs one."""
 
     def __init__(self) -> None:
         self.unhandled: list[BaseException] = []

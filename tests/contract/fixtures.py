@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,11 @@ def our_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
 
 
+def _threads() -> set[threading.Thread]:
+    spare = tuple(driver().spare_threads for driver in _DRIVERS)
+    return {thread for thread in threading.enumerate() if not thread.name.startswith(spare)}
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left(cheap_collections: None) -> Iterator[None]:
     """No socket and no thread outlives a test, and no object complains when it is collected."""
@@ -141,7 +146,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         certificate.configure_cert(context)
         return context
 
-    past = [datetime(2001, month, 1, tzinfo=timezone.utc) for month in (1, 2)]
+    past = [datetime(2001, month, 1, tzinfo=UTC) for month in (1, 2)]
     good = ca.issue_cert(*names)
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
     good.private_key_pem.write_to_path(str(folder / "key.pem"))

@@ -47,11 +47,11 @@ class Held:
         self.attempts = attempts
         """How many attempts the other side has seen (or, where it cannot see them, we have made)."""
         self.before = open_sockets()
-        self.server: Server | None = None
+        self.servers: list[Server] = []
 
     def dropped(self) -> bool:
         """Whether the other side has noticed that nobody is there any more."""
-        return self.server is None or self.server.open_visits == 0
+        return not any(server.open_visits for server in self.servers)
 
 
 class Resolver:
@@ -64,10 +64,12 @@ class Resolver:
         self._real = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self)
 
-    def __call__(self, host: Any, port: Any, *args: Any, **named: Any) -> Any:
+    def __call__(
+        self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
         if host not in ("slow.invalid", b"slow.invalid"):
-            return self._real(host, port, *args, **named)
-        if named.get("flags", args[3] if len(args) > 3 else 0) & socket.AI_NUMERICHOST:
+            return self._real(host, port, family, type, proto, flags)
+        if flags & socket.AI_NUMERICHOST:
             raise socket.gaierror(socket.EAI_NONAME, "not numeric")
         self.asked += 1
         self.running += 1
@@ -133,10 +135,11 @@ async def hold(
 ) -> AsyncIterator[Held]:
     """Bring a new connection into a phase, and tear the world around it down afterwards."""
     with ExitStack() as stack:
-        server: Server | None = None
+        servers: list[Server] = []
 
         def serve(*args: Any, **named: Any) -> Server:
-            return stack.enter_context(Server(*args, **named))
+            servers.append(stack.enter_context(Server(*args, **named)))
+            return servers[0]
 
         config = quick(timeouts=Timeouts(connect=8, response=8), initial_delay=5, max_delay=5)
         options = {"config": config, "wait": False, **options}
@@ -199,7 +202,7 @@ async def hold(
         else:
             raise NotImplementedError(phase)
         held = Held(connection, state, attempts)
-        held.server = server
+        held.servers = servers
         try:
             await connection.open()
             await sse.until(reached, connection)

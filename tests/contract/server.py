@@ -344,8 +344,9 @@ class Server:
             thread = threading.Thread(
                 target=self._serve, args=(sock, visit), name="test-server-peer", daemon=True
             )
-            self._threads.append(thread)
             thread.start()
+            self._threads = [old for old in self._threads if old.is_alive()]
+            self._threads.append(thread)
 
     def _serve(self, sock: socket.socket, visit: Visit) -> None:
         peer = Peer(self, sock, visit)

@@ -88,9 +88,11 @@ async def test_what_is_no_stream_and_not_worth_a_retry_is_an_error(sse: Face, st
         assert type(error) is (ContentTypeError if status == 200 else HTTPStatusError)
         assert isinstance(error, ContentTypeError | HTTPStatusError)
         assert error.body == b"<p>" + b"x" * (4096 - 3)
-        assert error.response is not None and error.response.status == status
+        assert error.response is not None
+        assert error.response.status == status
         assert not error.retryable
-        assert error.request_sent and error.accepted is False
+        assert error.request_sent
+        assert error.accepted is False
     assert len(server.requests) == 1
 
 
@@ -122,7 +124,7 @@ async def test_a_redirect_is_followed_inside_the_attempt(
         options = {"method": "POST", "content": b"question", **watch.options()}
         async with sse.connect(server.url, **options) as connection:
             assert (await connection.receive(5)).data == "hello"
-        first, second = server.requests
+        _first, second = server.requests
         assert second.method == method
         assert second.body == (b"question" if method == "POST" else b"")
         assert second.target == "/there?x=1"
@@ -325,10 +327,9 @@ async def test_a_name_that_does_not_resolve_is_a_connect_error(sse: Face) -> Non
 
 async def test_without_reconnection_the_first_failure_is_final(sse: Face) -> None:
     config = ConnectionConfig(reconnection=ReconnectionPolicy(enabled=False))
-    with Server(turn_away(503)) as server:
-        with pytest.raises(HTTPStatusError, match="503"):
-            async with sse.connect(server.url, config=config):
-                pytest.fail("entered")
+    with Server(turn_away(503)) as server, pytest.raises(HTTPStatusError, match="503"):
+        async with sse.connect(server.url, config=config):
+            pytest.fail("entered")
     assert len(server.requests) == 1
 
 
@@ -468,10 +469,9 @@ async def test_a_content_coding_that_nobody_decodes_is_an_error(sse: Face) -> No
         peer.stream(("Content-Encoding", "br"))
         peer.stall()
 
-    with Server(script) as server:
-        with pytest.raises(ContentEncodingError, match="br"):
-            async with sse.connect(server.url, config=quick()):
-                pytest.fail("entered")
+    with Server(script) as server, pytest.raises(ContentEncodingError, match="br"):
+        async with sse.connect(server.url, config=quick()):
+            pytest.fail("entered")
 
 
 async def test_overflow_can_be_an_error_and_the_cursor_stands_where_reading_goes_on(

@@ -540,6 +540,6 @@ async def test_a_url_is_joined_to_the_base_url(sse: Face) -> None:
     assert server.requests[0].target == "/api/v1/events?room=%C3%A9"
 
 
-def test_a_proxy_is_refused_with_a_hint(sse: Face) -> None:
+async def test_a_proxy_is_refused_with_a_hint(sse: Face) -> None:
     with pytest.raises(ConfigError, match="proxies"):
         sse.connect("http://127.0.0.1:1/", proxy="http://127.0.0.1:2/")

@@ -114,9 +114,7 @@ async def test_a_certificate_that_does_not_verify_is_final(
 ) -> None:
     with Server(stay("hello"), tls=getattr(certificates, fault)) as server:
         with pytest.raises(TLSError, match=words) as caught:
-            async with sse.connect(
-                server.url, config=quick(), ssl_context=certificates.client()
-            ) as connection:
+            async with sse.connect(server.url, config=quick(), ssl_context=certificates.client()):
                 pytest.fail("entered")
         assert f"127.0.0.1:{server.port}" in str(caught.value)
         assert not caught.value.retryable
@@ -130,10 +128,9 @@ async def test_by_default_certificates_are_verified(
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    with Server(stay("hello"), tls=certificates.good) as server:
-        with pytest.raises(TLSError):
-            async with sse.connect(server.url):
-                pytest.fail("entered")
+    with Server(stay("hello"), tls=certificates.good) as server, pytest.raises(TLSError):
+        async with sse.connect(server.url):
+            pytest.fail("entered")
 
 
 async def test_ssl_cert_file_is_honoured(

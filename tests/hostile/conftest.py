@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import pytest
+
 from contract.driver_asyncio import Asyncio
 from contract.fixtures import *  # noqa: F403 - a conftest is where pytest looks for them
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from contract.common import quick
 from contract.face import Face
 from contract.server import Gone, Peer, Script, Seen, Server
-
 from sansio_sse import (
     ConnectionState,
     EventTooLarge,
@@ -329,10 +329,9 @@ async def test_an_error_body_without_end_is_cut(sse: Face) -> None:
         except Gone:
             return
 
-    with Server(script) as server, bounded(4096):
-        with pytest.raises(SSEError) as caught:
-            async with sse.connect(server.url, config=quick(max_attempts=2)):
-                pytest.fail("entered")
+    with Server(script) as server, bounded(4096), pytest.raises(SSEError) as caught:
+        async with sse.connect(server.url, config=quick(max_attempts=2)):
+            pytest.fail("entered")
     cause = caught.value.cause
     assert getattr(cause, "body", None) == b"x" * 4096
 

@@ -1,15 +1,16 @@
 """Response heads that are huge, slow or false, redirects that lead astray, and storms."""
 
+import itertools
 import time
 from email.utils import formatdate
 from typing import Any
 
 import pytest
+
 from contract.common import drop, quick, read_all, stay, turn_away
 from contract.face import Face
 from contract.fixtures import Certificates
 from contract.server import Peer, Seen, Server
-
 from sansio_sse import (
     ConfigError,
     ConnectionConfig,
@@ -237,11 +238,10 @@ async def test_credentials_in_a_location_are_not_used(sse: Face) -> None:
 
 @pytest.mark.parametrize("status", [307, 308])
 async def test_a_post_is_not_redirected_to_another_origin(sse: Face, status: int) -> None:
-    with Server(stay()) as other:
-        with Server(turn_away(status, ("Location", other.url))) as server:
-            error = await entering_fails(
-                sse, server.url, method="POST", content=b"secret", headers=SECRETS
-            )
+    with Server(stay()) as other, Server(turn_away(status, ("Location", other.url))) as server:
+        error = await entering_fails(
+            sse, server.url, method="POST", content=b"secret", headers=SECRETS
+        )
     assert type(error) is InsecureRedirect
     assert other.visits == []
 
@@ -294,7 +294,7 @@ async def test_framing_is_not_the_caller_s(sse: Face, name: str) -> None:
 async def test_an_id_never_ends_a_header_line(sse: Face) -> None:
     def script(peer: Peer, seen: Seen) -> None:
         peer.stream()
-        peer.body("id: good\ndata: one\n\nid: ba\0d\ndata: two\n\n".encode())
+        peer.body(b"id: good\ndata: one\n\nid: ba\0d\ndata: two\n\n")
         peer.end()
 
     def further(peer: Peer, seen: Seen) -> None:
@@ -339,7 +339,7 @@ async def test_a_server_that_accepts_and_ends_is_not_hammered(sse: Face) -> None
     assert len(times) == 6
     assert all(
         later - earlier > 0.5 * 0.02 * 2**n - 0.005
-        for n, (earlier, later) in enumerate(zip(times, times[1:], strict=False))
+        for n, (earlier, later) in enumerate(itertools.pairwise(times))
     )
 
 
@@ -355,7 +355,7 @@ async def test_a_retry_0_storm_lowers_the_server_s_floor_but_not_ours(sse: Face)
             for _ in range(6):
                 await connection.receive(5)
         times = [seen.at for seen in server.requests]
-    assert all(b - a > 0.045 for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a > 0.045 for a, b in itertools.pairwise(times))
 
 
 def capped(seconds: float) -> ConnectionConfig:
