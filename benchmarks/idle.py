@@ -36,6 +36,7 @@ import gc
 import json
 import os
 import resource
+import select
 import selectors
 import socket
 import statistics
@@ -296,7 +297,9 @@ def on_selector(trial: Trial) -> None:
             until = time.monotonic() + seconds
             while (left := until - time.monotonic()) > 0:
                 for key, _ in selector.select(left):
-                    trial.on_bytes(key.fileobj, key.fileobj.recv(65536))  # type: ignore[union-attr]
+                    sock = key.fileobj
+                    assert isinstance(sock, socket.socket)
+                    trial.on_bytes(sock, sock.recv(65536))
         drop(socks)
 
 
@@ -362,8 +365,10 @@ def begin_socket(trial: Trial) -> tuple[Any, Callable[[], None]]:
     received = Received(trial)
 
     def read() -> None:
+        poll = select.poll()  # a recv that blocks would hold its whole buffer meanwhile
+        poll.register(received.sock, select.POLLIN)
         with received.sock as sock:
-            while data := sock.recv(65536):
+            while poll.poll() and (data := sock.recv(65536)):
                 trial.on_bytes(sock, data)
 
     return received, read

@@ -26,8 +26,8 @@ napoleon_use_ivar = True  # else what stands under "Attributes:" is described tw
 # inventories are on the net, which a build must not need) and for what is private here.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(asyncio|collections|enum|json|ssl|typing|pytest|concurrent|types)\..*"),
-    ("py:.*", r"(.*\.)?(T|_\w+|AttemptInProgress|Accepted|Redirected|Refused|\w*Counters)"),
+    ("py:.*", r"(asyncio|collections|enum|json|ssl|typing|pytest|concurrent|trio|types)\..*"),
+    ("py:.*", r"(.*\.)?(T|EventT|_\w+|AttemptInProgress|Accepted|Redirected|Refused|\w*Counters)"),
 ]
 
 html_theme = "furo"

@@ -669,12 +669,12 @@ class ConnectionDriver(Generic[EventT]):
         """
         buffer = self._buffer
         if buffer and not self._stopped:
-            event: Any = buffer.popleft()
-            if type(event) is ServerSentEvent:
+            event: EventT = buffer.popleft()
+            if isinstance(event, ServerSentEvent):
                 self._delivered = event.id
             if self._paused:
                 self._drained()
-            return event  # type: ignore[no-any-return] # a cast costs on the path of every event
+            return event
         if self._on_event is not None:
             raise LocalProtocolError("events go to on_event: they cannot be read as well")
         state = self._machine.state

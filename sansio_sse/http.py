@@ -317,7 +317,8 @@ def make_request(
 def _header_pairs(headers: HeadersInput) -> list[tuple[str, str]]:
     if headers is None:
         return []
-    given: Any = headers.items() if isinstance(headers, Mapping) else headers
+    anything: Any = headers
+    given: Any = anything.items() if isinstance(headers, Mapping) else anything
     try:
         pairs: list[Any] = [() if isinstance(pair, str) else tuple(pair) for pair in given]
     except TypeError:

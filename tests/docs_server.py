@@ -9,11 +9,18 @@ A page says, in an invisible block, what a host does with each request::
 From then on a connection to that host, http or https, leads to a pair of sockets at whose other end
 the function runs, on the same loop. When it returns, the connection is closed. All other hosts are
 what they are.
+
+That is for asyncio. Other drivers reach a host by the url that ``reachable("api.example.com")``
+gives.
 """
 
 import asyncio
+import functools
+import queue
 import socket
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -21,7 +28,7 @@ from typing import Any
 from sansio_sse import Origin
 from sansio_sse_asyncio import transport
 
-__all__ = ["SERVERS", "STREAM", "Asked", "open_link", "serving", "status"]
+__all__ = ["SERVERS", "STREAM", "Asked", "open_link", "reachable", "serving", "status"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,31 @@ def status(code: int, content: bytes = b"", **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
+@contextmanager
+def reachable(host: str) -> Iterator[str]:
+    """Serve a host on loopback, from a thread, and yield its url without a path."""
+    started: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]]
+    started = queue.SimpleQueue()
+
+    async def listen() -> None:
+        over = asyncio.Event()
+        answer = functools.partial(_answer, SERVERS[host])
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port: int = server.sockets[0].getsockname()[1]
+        started.put((asyncio.get_running_loop(), over, port))
+        await over.wait()
+        server.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(listen(),))
+    thread.start()
+    loop, over, port = started.get(timeout=10)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+
+
 async def open_link(link: Any, origin: Origin, **options: Any) -> None:
     """Stand in for the driver's own way of opening a transport."""
     server = SERVERS.get(origin.host)
@@ -78,7 +110,10 @@ async def open_link(link: Any, origin: Origin, **options: Any) -> None:
 
 
 async def _serve(server: Server, theirs: socket.socket) -> None:
-    reader, out = await asyncio.open_connection(sock=theirs)
+    await _answer(server, *await asyncio.open_connection(sock=theirs))
+
+
+async def _answer(server: Server, reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         method, target, _ = head[0].split(" ")

@@ -558,5 +558,5 @@ class ConnectionModel(RuleBasedStateMachine):
 
 TestConnectionModel = ConnectionModel.TestCase
 TestConnectionModel.settings = settings(
-    max_examples=max(300, settings().max_examples // 10), stateful_step_count=50
+    max_examples=max(500, settings().max_examples // 10), stateful_step_count=50
 )

@@ -942,7 +942,8 @@ def test_the_response_and_the_metrics_are_those_of_the_machine() -> None:
 def test_included_items_are_buffered_but_are_no_events() -> None:
     connection = streaming(b": hi\n" + events(1), include=["connected", "comments"])
     assert isinstance(connection._poll(), Connected)
-    assert connection._poll() == Comment("hi")
+    item: object = connection._poll()
+    assert item == Comment("hi")
     connection.close()
     connection.turn()
     assert connection.dropped == 1

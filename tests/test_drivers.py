@@ -21,6 +21,8 @@ FILES = [
 # What a driver would have to look at in order to decide something that is the core's to decide.
 OPINIONS = {"state", "status", "status_code", "deadline", "now", "_now", "time", "_armed", "until"}
 STATES = {"ConnectionState", "TRANSITIONS", "Timer"}
+# How large a buffer has to be is no opinion.
+SIZES = {"len", "size", "sizehint"}
 
 
 def opinions(source: str) -> list[str]:
@@ -38,7 +40,7 @@ def opinions(source: str) -> list[str]:
         names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         names |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
         ordering = any(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for op in node.ops)
-        if ordering or names & OPINIONS:
+        if (ordering and not names & SIZES) or names & OPINIONS:
             found.append(f"line {node.lineno}: {ast.unparse(node)}")
     return found
 
@@ -104,13 +106,29 @@ def test_all_drivers_describe_their_methods_alike(driver: str) -> None:
         ), name
 
 
-def test_a_driver_stays_around_two_hundred_lines_of_code() -> None:
-    for driver in DRIVERS:
-        lines = sum(
-            1
-            for path in FILES
-            if path.parent.name == driver
-            for line in path.read_text().splitlines()
-            if line.strip() and not line.lstrip().startswith("#")
-        )
-        assert lines < 450, (driver, lines)
+def code_lines(path: Path) -> int:
+    """Count the lines of code: no blank ones, comments, docstrings or imports."""
+    source = path.read_text()
+    prose: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom) or (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            prose.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return sum(
+        1
+        for number, line in enumerate(source.splitlines(), 1)
+        if number not in prose and line.strip() and not line.lstrip().startswith("#")
+    )
+
+
+@pytest.mark.parametrize(
+    ("driver", "most"),
+    # asyncio pays for what its TLS, its resolver and its two loops do behind one's back.
+    [("sansio_sse_asyncio", 400), ("sansio_sse_trio", 250), ("sansio_sse_sockets", 330)],
+)
+def test_a_driver_stays_thin(driver: str, most: int) -> None:
+    lines = sum(code_lines(path) for path in FILES if path.parent.name == driver)
+    assert lines <= most, f"{driver} has {lines} lines of code: what of it belongs in the core?"

@@ -493,5 +493,5 @@ REFUSED = st.sampled_from(sorted(REFUSALS))
 
 TestWireModel = WireModel.TestCase
 TestWireModel.settings = settings(
-    max_examples=max(300, settings().max_examples // 10), stateful_step_count=50
+    max_examples=max(500, settings().max_examples // 10), stateful_step_count=50
 )

@@ -20,24 +20,24 @@ random; on this loop they are refused. pytest is needed for the fixture alone: w
 import asyncio
 import random
 import selectors
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 from sansio_sse import Origin
-from sansio_sse.testing import ScriptedNetwork, ScriptedTransport, VirtualClock
+from sansio_sse.testing import (
+    ApplicationNetwork,
+    DeadlockError,
+    ScriptedNetwork,
+    ScriptedTransport,
+    VirtualClock,
+    VirtualRun,
+)
 
 from .transport import Link
 
 __all__ = ["DeadlockError", "SSENetwork", "VirtualTimeLoop", "sse_network"]
 
 T = TypeVar("T")
-
-_TURNS = 1_000_000
-_DAY = 86400.0
-
-
-class DeadlockError(RuntimeError):
-    """Every task waits, and nothing is scheduled that could wake one: outside, it would hang."""
 
 
 class _VirtualSelector(selectors.DefaultSelector):
@@ -46,47 +46,30 @@ class _VirtualSelector(selectors.DefaultSelector):
     The only descriptor is the loop's own, by which threads and signal handlers wake it.
     """
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, run: VirtualRun) -> None:
         super().__init__()
-        self._clock = clock
-        self._turns = 0
+        self._run = run
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        clock = self._clock
         if ready or (timeout is not None and timeout <= 0):
-            self._turns += 1
-            if self._turns > _TURNS:
-                self._turns = 0  # what is left to be done is to clean up
-                text = f"{_TURNS} turns of the loop, and it is still {clock.now:g} s"
-                raise RuntimeError(f"{text}: time does not pass")
-            if clock.next_at == clock.now:
-                clock.jump()
+            self._run.turn(self._run.clock.now)
             return ready
-        self._turns = 0
-        due = clock.next_at
-        if timeout is None:
-            if due is None:
-                raise DeadlockError(_who_waits())
-            clock.jump()
-        elif due is None or due > clock.now + timeout:
-            clock.advance(timeout)
-        else:
-            clock.jump()
+        try:
+            self._run.wait(timeout)
+        except DeadlockError:
+            names = [task.get_name() for task in asyncio.all_tasks()]
+            raise DeadlockError.among(names) from None
         return ready
-
-
-def _who_waits() -> str:
-    waiting = sorted(task.get_name() for task in asyncio.all_tasks())
-    return f"nothing will ever happen any more, and there wait: {', '.join(waiting) or 'no tasks'}"
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop on a :class:`~sansio_sse.testing.VirtualClock`.
 
     Sleeping, timeouts and timers take no time; when all tasks wait, the clock jumps to what is due
-    next. Where nothing is, it raises :class:`DeadlockError` instead of hanging. What needs real
-    time (threads, sockets, processes) raises RuntimeError.
+    next. Where nothing is, it raises :class:`DeadlockError` instead of hanging, and TimeoutError
+    after ``limit`` virtual seconds. What needs real time (threads, sockets, processes) raises
+    RuntimeError.
 
     >>> import asyncio
     >>> clock = VirtualClock()
@@ -97,9 +80,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     3600.0
     """
 
-    def __init__(self, clock: VirtualClock | None = None) -> None:
+    def __init__(self, clock: VirtualClock | None = None, *, limit: float | None = None) -> None:
         self._virtual_clock = VirtualClock() if clock is None else clock
-        super().__init__(_VirtualSelector(self._virtual_clock))
+        super().__init__(_VirtualSelector(VirtualRun(self._virtual_clock, limit)))
 
     def time(self) -> float:
         """Return what time it is on the clock."""
@@ -143,8 +126,8 @@ for _name in (
 class _NetworkLoop(VirtualTimeLoop):
     """A loop on which connections lead into a scripted network."""
 
-    def __init__(self, network: ScriptedNetwork) -> None:
-        super().__init__(network.clock)
+    def __init__(self, network: ScriptedNetwork, limit: float | None) -> None:
+        super().__init__(network.clock, limit=limit)
         self._network = network
 
     async def sansio_sse_open_link(
@@ -226,7 +209,7 @@ class _Transport(asyncio.Transport):
             self._loop.call_soon(self._link.connection_lost, told)
 
 
-class SSENetwork(ScriptedNetwork):
+class SSENetwork(ApplicationNetwork):
     """A scripted network, and :meth:`run`, which runs an application over it.
 
     >>> import asyncio
@@ -244,13 +227,11 @@ class SSENetwork(ScriptedNetwork):
     ('hello', 60.0)
     """
 
-    _in_order = True  # whether the latest run returned
-
     def run(
         self,
         app: Callable[[], Coroutine[Any, Any, T]] | Coroutine[Any, Any, T],
         *,
-        limit: float | None = _DAY,
+        limit: float | None = 86400.0,
     ) -> T:
         """Run a coroutine, or a function without arguments that makes one, and return its result.
 
@@ -264,46 +245,24 @@ class SSENetwork(ScriptedNetwork):
         """
 
         async def main() -> T:
-            bound = asyncio.timeout(limit)
-            try:
-                async with bound:
-                    return await (app() if callable(app) else app)
-            except TimeoutError:
-                if not bound.expired():
-                    raise  # its own
-                text = f"the application was not done after {limit:g} virtual seconds"
-                raise TimeoutError(text) from None
+            return await (app() if callable(app) else app)
 
-        chance = random.getstate()
-        random.seed(self.seed)
-        self._in_order = False
-        try:
-            with asyncio.Runner(loop_factory=lambda: _NetworkLoop(self)) as runner:
-                result = runner.run(main())
-        finally:
-            random.setstate(chance)
-        self._in_order = True
-        return result
+        with (
+            self.running(random),
+            asyncio.Runner(loop_factory=lambda: _NetworkLoop(self, limit)) as runner,
+        ):
+            return runner.run(main())
 
 
-def _fixture(function: Callable[[], Iterator[SSENetwork]]) -> Any:
+def _pytest() -> Any:
     try:
         import pytest
     except ModuleNotFoundError:
-        return function
-    return pytest.fixture(name="sse_network")(function)
+        return None
+    return pytest
 
 
-def _sse_network() -> Iterator[SSENetwork]:
-    """Give a test a network of its own, and see to it that the application left nothing open."""
-    network = SSENetwork()
-    yield network
-    # An application that failed has been reported already.
-    left = network.transports if network._in_order else 0
-    assert not left, f"{left} transports were left open: was a connection not closed?"
-
-
-sse_network: Any = _fixture(_sse_network)
+sse_network: Any = SSENetwork.fixture(_pytest())
 """A pytest fixture: a fresh :class:`SSENetwork`. Import it where tests are, or in ``conftest.py``.
 
 After the test it fails if a transport was left open: some connection was not closed.

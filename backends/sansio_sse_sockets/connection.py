@@ -24,7 +24,7 @@ from sansio_sse import (
     SyncConnectionDriver,
 )
 
-from .transport import Link, resolve
+from .transport import Link, world
 
 __all__ = ["Connection", "connect"]
 
@@ -63,6 +63,7 @@ class Connection(SyncConnectionDriver[EventT]):
         "_over",
         "_waker",
         "_wakeup",
+        "_world",
         "selector",
     )
 
@@ -72,6 +73,7 @@ class Connection(SyncConnectionDriver[EventT]):
         self._inside = Inside(self)
         self._commands: deque[Callable[[], None]] = deque()
         self._over = False
+        self._world = world.get()
         self.selector: Any = None
         self._waker: Any = None
         self._wakeup: Any = None
@@ -80,7 +82,8 @@ class Connection(SyncConnectionDriver[EventT]):
 
     def _start(self) -> None:
         if self.selector is None and not self._over:
-            self.selector = selectors.DefaultSelector()
+            self._world = world.get()
+            self.selector = self._world.selector()
             self._waker, self._wakeup = socket.socketpair()
             self._waker.setblocking(False)
             self._wakeup.setblocking(False)
@@ -123,7 +126,7 @@ class Connection(SyncConnectionDriver[EventT]):
     # --- Verbs ---------------------------------------------------------------------------------
 
     def _now(self) -> float:
-        return time.monotonic()
+        return self._world.now()
 
     def _wall_clock(self) -> float:
         return time.time()
@@ -145,10 +148,7 @@ class Connection(SyncConnectionDriver[EventT]):
 
     def _open(self, transport: int, origin: Origin) -> None:
         link = self._links[transport] = Link(self, transport, origin)
-        if self._uds is not None:
-            link.found([(socket.AF_UNIX, self._uds)], None)
-        else:
-            resolve(origin.host, origin.port, link.found, self._from_elsewhere)
+        self._world.open(link)
 
     def _send(self, transport: int, data: bytes) -> None:
         self._links[transport].send(data)

@@ -10,8 +10,11 @@ import selectors
 import socket
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sansio_sse import Origin, WireMachine
@@ -36,18 +39,18 @@ class Link:
         "_connection",
         "_dropped",
         "_number",
-        "_origin",
         "_outgoing",
         "_racers",
         "_reading",
         "_waiting",
+        "origin",
         "sock",
     )
 
     def __init__(self, connection: "Connection[Any]", number: int, origin: Origin) -> None:
         self._connection = connection
         self._number = number
-        self._origin = origin
+        self.origin = origin
         self._dropped = False
         self._reading = True
         self._outgoing = b""
@@ -82,7 +85,7 @@ class Link:
             self._racers.add(racer)
             self._connection.selector.register(racer, _WRITE, lambda: self._raced(racer))
         elif not self._racers:
-            self._fail(error or OSError("the name has no address"))
+            self.failed(error or OSError("the name has no address"))
 
     def _raced(self, racer: socket.socket) -> None:
         if racer not in self._racers:
@@ -96,11 +99,10 @@ class Link:
             return
         self._stop_racing()
         self.sock = racer
-        if self._origin.secure:
+        if self.origin.secure:
             self._wrap()
         else:
-            self._connection.selector.register(racer, _READ, self.ready)
-            self._opened()
+            self.opened()
 
     def _stop_racing(self) -> None:
         self._waiting.clear()
@@ -113,10 +115,10 @@ class Link:
         context = self._connection._ssl_context or default_context()
         try:
             self.sock = context.wrap_socket(
-                self.sock, server_hostname=self._origin.host, do_handshake_on_connect=False
+                self.sock, server_hostname=self.origin.host, do_handshake_on_connect=False
             )
         except (OSError, ValueError) as error:
-            self._fail(error)
+            self.failed(error)
             return
         self._connection.selector.register(self.sock, _WRITE, self._shake_hands)
         self._shake_hands()
@@ -132,17 +134,19 @@ class Link:
         except ssl.SSLWantWriteError:
             selector.modify(self.sock, _WRITE, self._shake_hands)
         except (OSError, ValueError) as error:
-            self._fail(error)
+            self.failed(error)
         else:
-            selector.modify(self.sock, _READ, self.ready)
-            self._opened()
+            self.opened()
 
-    def _opened(self) -> None:
+    def opened(self) -> None:
+        """It is open, TLS included: read."""
+        self._register()
         if self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connection._take(WireMachine.transport_opened, self._number)
 
-    def _fail(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
+        """It could not be opened, or broke."""
         self._connection._take(WireMachine.transport_failed, self._number, error)
         self._connection._drop(self._number)  # the core closes nothing that failed by itself
 
@@ -163,7 +167,7 @@ class Link:
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except OSError as error:
-                self._fail(error)
+                self.failed(error)
                 return
             if not data:
                 self.reading(False)
@@ -186,7 +190,7 @@ class Link:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._register()
         except OSError as error:
-            self._fail(error)
+            self.failed(error)
         else:
             self._register()
             self._connection._take(WireMachine.bytes_sent, self._number)
@@ -216,6 +220,30 @@ class Link:
             if self.sock in self._connection.selector.get_map():
                 self._connection.selector.unregister(self.sock)
             self.sock.close()
+
+
+def open_link(link: Link) -> None:
+    """Begin to connect: a Unix socket, or TCP to what the name stands for."""
+    connection, origin = link._connection, link.origin
+    if connection._uds is not None:
+        link.found([(socket.AF_UNIX, connection._uds)], None)
+    else:
+        resolve(origin.host, origin.port, link.found, connection._from_elsewhere)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a connection asks of the outside."""
+
+    now: Callable[[], float] = time.monotonic
+    selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector
+    open: Callable[[Link], None] = open_link
+    """Begin to open a link; then ``link.opened()`` or ``link.failed(error)``."""
+
+
+_REAL = World()
+world: ContextVar[World] = ContextVar("sansio_sse_world", default=_REAL)
+"""Where connections begin: the real world, unless somebody runs this context in another."""
 
 
 def default_context() -> ssl.SSLContext:

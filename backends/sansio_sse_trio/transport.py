@@ -6,7 +6,7 @@ resolution and the race of addresses are trio's own, and the one wait it cannot 
 
 import os
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -39,8 +39,11 @@ class Link:
         """Open, read until the end, close: the task of a transport."""
         try:
             with self._scope:
-                await self._open(origin)
-                self._connection._take(WireMachine.transport_opened, self._number)
+                connection = self._connection
+                self._stream = await opener.get()(
+                    origin, uds=connection._uds, context=connection._ssl_context
+                )
+                connection._take(WireMachine.transport_opened, self._number)
                 await self._read()
         except _FAILURES as error:
             self._fail(error)
@@ -50,19 +53,6 @@ class Link:
                     await trio.aclose_forcefully(self._stream)
             finally:
                 self._connection._link_released(self._number, self)
-
-    async def _open(self, origin: Origin) -> None:
-        uds = self._connection._uds
-        if uds is not None:
-            self._stream = await trio.open_unix_socket(uds)
-        else:
-            self._stream = await trio.open_tcp_stream(origin.host, origin.port)
-        if origin.secure:
-            context = self._connection._ssl_context or default_context()
-            self._stream = trio.SSLStream(
-                self._stream, context, server_hostname=origin.host, https_compatible=True
-            )
-            await self._stream.do_handshake()
 
     async def _read(self) -> None:
         while not self._dropped:
@@ -99,12 +89,49 @@ class Link:
 
     def _fail(self, error: BaseException) -> None:
         # trio tells what happened, and the system why: the why is the same in every driver.
-        while isinstance(error.__cause__, OSError | ssl.SSLError):
+        while error.__cause__ is not None:
             error = error.__cause__
-        if isinstance(error.__cause__, ExceptionGroup):  # one for each address that was tried
-            error = error.__cause__.exceptions[0]
+        group: Any = error
+        if hasattr(group, "exceptions"):  # one for each address that was tried
+            error = group.exceptions[0]
         if not self._dropped:
             self._connection._take(WireMachine.transport_failed, self._number, error)
+
+
+class Opener(Protocol):
+    """How streams are opened: :func:`open_stream`, or another way with the same outcome."""
+
+    async def __call__(
+        self, origin: Origin, *, uds: str | None, context: ssl.SSLContext | None
+    ) -> trio.abc.Stream:
+        """Return a stream that is open, TLS included, or raise and leave nothing open."""
+        ...
+
+
+async def open_stream(
+    origin: Origin, *, uds: str | None, context: ssl.SSLContext | None
+) -> trio.abc.Stream:
+    """Connect: TCP or a Unix socket, and TLS where the origin is secure."""
+    stream: trio.abc.Stream
+    if uds is not None:
+        stream = await trio.open_unix_socket(uds)
+    else:
+        stream = await trio.open_tcp_stream(origin.host, origin.port)
+    if not origin.secure:
+        return stream
+    try:
+        secure = trio.SSLStream(
+            stream, context or default_context(), server_hostname=origin.host, https_compatible=True
+        )
+        await secure.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secure
+
+
+opener: trio.lowlevel.RunVar[Opener] = trio.lowlevel.RunVar("sansio_sse_opener", open_stream)
+"""How streams are opened in this run; one which leads to a network of its own says so."""
 
 
 def default_context() -> ssl.SSLContext:

@@ -17,6 +17,7 @@ from sansio_sse.faces import SyncConnectionDriver
 from sansio_sse.http import Origin
 from sansio_sse.wire import WireMachine
 
+from .application import VirtualRun
 from .clock import VirtualClock, VirtualTimer
 from .description import describe_action
 from .network import ScriptedNetwork, ScriptedTransport
@@ -183,6 +184,7 @@ class Simulation:
         self.trace: list[str] = []
         """What happened, a line each: the time, the connection, what."""
         self._traced = traced
+        self._run = VirtualRun(self.clock)
 
     def connect(
         self, url: str, *, reading: bool = True, name: str | None = None, **options: Any
@@ -227,15 +229,7 @@ class Simulation:
 
     def _turn(self, seconds: float | None) -> bool:
         """Let time pass until something happens, or that long; return whether something did."""
-        clock = self.clock
-        due = clock.next_at
-        if seconds is None:
-            if due is None:
-                raise RuntimeError("nothing will ever happen any more, and somebody waits for it")
-        elif due is None or due > clock.now + seconds:
-            clock.advance(seconds)
-            return False
-        return clock.jump()
+        return self._run.wait(seconds)
 
     def _note(self, label: str, what: str) -> None:
         if self._traced:

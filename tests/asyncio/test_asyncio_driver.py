@@ -73,9 +73,9 @@ async def test_the_end_of_a_burst_over_tls_is_not_lost(
         peer.end()
 
     with Server(script, tls=certificates.good) as server:
-        options = {"ssl_context": certificates.client(), "config": quick(on_end="finish")}
+        client, config = certificates.client(), quick(on_end="finish")
         for _ in range(5):
-            async with connect(server.url, **options) as connection:
+            async with connect(server.url, ssl_context=client, config=config) as connection:
                 assert await read_all(connection) == [text]
 
 
@@ -274,16 +274,18 @@ async def test_a_task_group_that_is_cancelled_closes_everything(sse: Face) -> No
                 pass
 
     async def fail() -> None:
-        while len(connections) < 5:
-            await asyncio.sleep(0.001)
+        await sse.until(lambda: len(connections) == 5)
         raise ZeroDivisionError
+
+    async def follow_all(url: str) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(5):
+                group.create_task(follow(url))
+            group.create_task(fail())
 
     with Server(stay("hello")) as server:
         with pytest.raises(ExceptionGroup) as caught:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(5):
-                    group.create_task(follow(server.url))
-                group.create_task(fail())
+            await follow_all(server.url)
         assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError]
         assert {connection.state for connection in connections} == {CLOSED}
         assert open_sockets() == before
@@ -353,7 +355,7 @@ async def test_nothing_is_logged_when_connections_fail(
             server.go.set()
             assert await read_all(connection) == []
         for broken in (other, third):
-            with pytest.raises(Exception, match="TLS|certificate|gave up"):
+            with pytest.raises(Exception, match=r"TLS|certificate|gave up"):
                 async with connect(broken.url, ssl_context=client, config=quick(max_attempts=2)):
                     pytest.fail("entered")
     assert caplog.records == []

@@ -44,7 +44,8 @@ class Asyncio(Face):
             raise self.unhandled[0]
 
     async def _whole(self, scenario: Callable[[], Scenario]) -> None:
-        # A timer of the loop would be a leftover, and pytest's alarm does not get through to uvloop.
+        # Not a timer of the loop, which would be a leftover; and not pytest's alarm alone, which
+        # does not get through to uvloop.
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
         watchdog = threading.Timer(LIMIT, loop.call_soon_threadsafe, [task.cancel])

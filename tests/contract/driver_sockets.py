@@ -136,7 +136,7 @@ class Sockets(Face):
         self.unhandled.append(error)
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        time.sleep(seconds)  # noqa: ASYNC251 - nothing here is really asynchronous
 
     async def let_run(self, connection: Any, seconds: float) -> None:
         try:
@@ -144,7 +144,7 @@ class Sockets(Face):
         except TimeoutError:
             pass
         except (ConnectionClosed, LocalProtocolError):
-            time.sleep(seconds)  # it is over, or somebody else is turning the crank
+            await self.sleep(seconds)  # it is over, or somebody else is turning the crank
 
     async def one_turn(self) -> None:
         """Whoever is inside takes a turn by itself; if nobody is, the command is done already."""

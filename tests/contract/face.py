@@ -1,11 +1,12 @@
 """The neutral face: what a scenario needs of a driver besides its public ``connect()``.
 
-Scenarios are written once, as coroutine functions, in the words of the async drivers. A driver without
-``async`` wraps its connection so that ``await`` and ``async for`` work on it (nothing ever suspends), runs
-a scenario by sending it one ``None``, and implements :meth:`Face.beside` by a thread.
+Scenarios are written once, as coroutine functions, in the words of the async drivers. A driver
+without ``async`` wraps its connection so that ``await`` and ``async for`` work on it (nothing ever
+suspends), runs a scenario by sending it one ``None``, and implements :meth:`Face.beside` by a
+thread.
 
-A new driver writes ``driver_<name>.py`` in this folder: a subclass of :class:`Face`, and a list of instances
-called ``DRIVERS``.
+A new driver writes ``driver_<name>.py`` in this folder: a subclass of :class:`Face`, and
+``DRIVERS``, a list of what makes instances of it.
 """
 
 import threading
@@ -48,7 +49,7 @@ class Face(ABC):
     asynchronous: ClassVar[bool] = True
     """Whether there are tasks, which can be cancelled, and hooks that can be awaited."""
     spare_threads: ClassVar[str] = "-"
-    """How the names of threads begin which the loop itself keeps for a while, for whoever needs one."""
+    """How the names of threads begin which the loop itself keeps for a while."""
 
     def __init__(self) -> None:
         self.unhandled: list[BaseException] = []
@@ -87,7 +88,7 @@ class Face(ABC):
     # --- The same for all ----------------------------------------------------------------------
 
     async def until(self, condition: Callable[[], Any], connection: Any = None) -> None:
-        """Wait until something is so, in a log of a server for instance, while the connection works."""
+        """Wait until something is so, in a server's log for instance; the connection works on."""
         give_up = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < give_up, "what was waited for did not come"

@@ -1,4 +1,4 @@
-"""Fixtures and checks of the suites that drive real connections; their ``conftest.py`` import all of it."""
+"""Fixtures and checks of all suites that drive real connections."""
 
 import gc
 import importlib
@@ -26,6 +26,7 @@ __all__ = [
     "cheap_collections",
     "nothing_is_left",
     "pytest_collection_modifyitems",
+    "pytest_generate_tests",
     "pytest_pyfunc_call",
     "sse",
     "tls",
@@ -48,7 +49,17 @@ def _name(driver: Callable[[], Face]) -> str:
     return driver().name
 
 
-@pytest.fixture(params=_DRIVERS, ids=_name)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a scenario on every driver, and those outside of the contract suite on asyncio's."""
+    if "sse" in metafunc.fixturenames:
+        only = {"asyncio": ("asyncio", "uvloop"), "hostile": ("asyncio",)}.get(
+            metafunc.definition.path.parent.name
+        )
+        drivers = [driver for driver in _DRIVERS if only is None or _name(driver) in only]
+        metafunc.parametrize("sse", drivers, ids=_name, indirect=True)
+
+
+@pytest.fixture
 def sse(request: pytest.FixtureRequest) -> Face:
     """The driver under test."""
     face: Face = request.param()

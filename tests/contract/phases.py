@@ -45,7 +45,7 @@ class Held:
         self.connection = connection
         self.state = state
         self.attempts = attempts
-        """How many attempts the other side has seen (or, where it cannot see them, we have made)."""
+        """How many attempts the other side has seen (or we have made, where it cannot see)."""
         self.before = open_sockets()
         self.servers: list[Server] = []
 
@@ -64,11 +64,10 @@ class Resolver:
         self._real = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self)
 
-    def __call__(
-        self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
-    ) -> Any:
+    def __call__(self, host: Any, port: Any, *args: Any, **named: Any) -> Any:
         if host not in ("slow.invalid", b"slow.invalid"):
-            return self._real(host, port, family, type, proto, flags)
+            return self._real(host, port, *args, **named)
+        flags = args[3] if len(args) == 4 else named.get("flags", 0)
         if flags & socket.AI_NUMERICHOST:
             raise socket.gaierror(socket.EAI_NONAME, "not numeric")
         self.asked += 1
@@ -81,7 +80,7 @@ class Resolver:
 
 
 class BlackHole:
-    """An address whose queue is full: packets to it are dropped, so that connecting takes for ever."""
+    """An address whose queue is full: packets to it are dropped, so connecting takes for ever."""
 
     def __init__(self, stack: ExitStack, host: str = "127.0.0.1") -> None:
         with Server._lock:

@@ -1,11 +1,11 @@
 """A scripted HTTP/1.1 server on loopback: plain blocking sockets, a thread per connection.
 
-It knows nothing about event loops, so that it can stand beside any kind of client. What it says is up to a
-*script*: a function called as ``script(peer, request)`` for each request, or a list of them, one per
-request, of which the last one stays. Everything it sees goes into its log, with times.
+It knows nothing about event loops, so that it can stand beside any kind of client. What it says is
+up to a *script*: a function called as ``script(peer, request)`` for each request, or a list of
+them, one per request, of which the last one stays. All it sees goes into its log, with times.
 
-It is bounded (connections, time) and tears itself down: :meth:`Server.close` ends every connection and joins
-every thread, and an exception in a script fails the test.
+It is bounded (connections, time) and tears itself down: :meth:`Server.close` ends every connection
+and joins every thread, and an exception in a script fails the test.
 """
 
 import os
@@ -77,7 +77,7 @@ class Visit:
 
 
 class Peer:
-    """The client, as a script sees it; every method raises :class:`Gone` once there is no point any more."""
+    """The client, as a script sees it; every method raises :class:`Gone` once it is gone."""
 
     def __init__(self, server: "Server", sock: socket.socket, visit: Visit) -> None:
         self.server = server
@@ -122,7 +122,7 @@ class Peer:
         chunked: bool = False,
         content_type: str = "text/event-stream",
     ) -> None:
-        """Send the head of an event stream; the body goes on to the end of the connection, or in chunks."""
+        """Send the head of an event stream; the body ends with the connection, or has chunks."""
         self._chunked = chunked
         framing = [("Transfer-Encoding", "chunked")] if chunked else []
         self.send(head(status, ("Content-Type", content_type), *framing, *headers))
@@ -247,8 +247,9 @@ Welcome = Callable[[Peer], None]
 class Server:
     """The server; a context manager.
 
-    ``script`` answers every path but those given to :meth:`at`. ``welcome`` is called with each accepted
-    connection in place of everything else (it may call ``peer.request()`` itself): for what happens before HTTP.
+    ``script`` answers every path but those given to :meth:`at`. ``welcome`` is called with each
+    accepted connection in place of everything else (it may call ``peer.request()`` itself): for
+    what happens before HTTP.
     """
 
     # Which sockets of this process are servers', so that a test can tell which are not.
@@ -420,6 +421,10 @@ class Server:
     def close(self) -> None:
         """End everything, and join every thread."""
         self.closing.set()
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the acceptor, where it does
+        except OSError:
+            pass
         self._acceptor.join(PATIENCE)
         with self._lock:
             for sock in list(self._sockets):

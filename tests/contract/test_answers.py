@@ -170,10 +170,12 @@ async def test_a_redirect_that_cannot_be_followed_is_an_error(
 
 
 async def test_a_redirect_without_a_location_is_an_error(sse: Face) -> None:
-    with Server(turn_away(302)) as server:
-        with pytest.raises(HTTPStatusError, match="without a Location"):
-            async with sse.connect(server.url, config=quick()):
-                pytest.fail("entered")
+    with (
+        Server(turn_away(302)) as server,
+        pytest.raises(HTTPStatusError, match="without a Location"),
+    ):
+        async with sse.connect(server.url, config=quick()):
+            pytest.fail("entered")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
@@ -189,10 +191,12 @@ async def test_a_retryable_status_is_tried_again(sse: Face, status: int) -> None
 
 
 async def test_the_statuses_worth_a_retry_can_be_chosen(sse: Face) -> None:
-    with Server([turn_away(418), turn_away(503)]) as server:
-        with pytest.raises(HTTPStatusError, match="503"):
-            async with sse.connect(server.url, config=quick(retry_statuses={418})):
-                pytest.fail("entered")
+    with (
+        Server([turn_away(418), turn_away(503)]) as server,
+        pytest.raises(HTTPStatusError, match="503"),
+    ):
+        async with sse.connect(server.url, config=quick(retry_statuses={418})):
+            pytest.fail("entered")
 
 
 async def test_retry_after_is_a_floor_for_the_delay(sse: Face) -> None:
@@ -377,10 +381,12 @@ async def test_a_post_that_was_declined_is_sent_again(sse: Face, status: int) ->
 
 
 async def test_a_post_that_may_have_had_its_effect_is_not_sent_again(sse: Face) -> None:
-    with Server([turn_away(500), drop("one")]) as server:
-        with pytest.raises(HTTPStatusError, match="500"):
-            async with sse.connect(server.url, method="POST", config=quick()):
-                pytest.fail("entered")
+    with (
+        Server([turn_away(500), drop("one")]) as server,
+        pytest.raises(HTTPStatusError, match="500"),
+    ):
+        async with sse.connect(server.url, method="POST", config=quick()):
+            pytest.fail("entered")
     assert len(server.requests) == 1
 
 
@@ -488,10 +494,14 @@ async def test_overflow_can_be_an_error_and_the_cursor_stands_where_reading_goes
         config = quick(buffer_size=5, overflow="error")
         async with sse.connect(server.url, config=config) as connection:
             await sse.until(lambda: connection.state is ERROR, connection)
-            ids = []
-            with pytest.raises(BufferOverflow):
+            ids: list[str] = []
+
+            async def read() -> None:
                 while True:
                     ids.append((await connection.receive(5)).id)
+
+            with pytest.raises(BufferOverflow):
+                await read()
             assert ids == [str(n) for n in range(1, len(ids) + 1)]
             assert len(ids) >= 5
             assert connection.last_event_id == connection.received_event_id == ids[-1]

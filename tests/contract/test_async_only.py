@@ -207,8 +207,10 @@ async def test_an_async_prepare_request_must_return_a_request(async_sse: Face) -
     async def prepare(request: Request, attempt: int) -> Any:
         return "http://elsewhere.example/"
 
-    with Server(stay("hello")) as server:
-        with pytest.raises(SSEError, match="must return a Request, not str"):
-            async with async_sse.connect(server.url, prepare_request=prepare, config=quick()):
-                pytest.fail("entered")
+    with (
+        Server(stay("hello")) as server,
+        pytest.raises(SSEError, match="must return a Request, not str"),
+    ):
+        async with async_sse.connect(server.url, prepare_request=prepare, config=quick()):
+            pytest.fail("entered")
     assert server.visits == []

@@ -1,4 +1,4 @@
-"""A reader that is slower than the server: memory is bounded, nothing is lost, silence is not imputed."""
+"""A reader slower than its server: memory is bounded, nothing is lost, no silence imputed."""
 
 import time
 import tracemalloc

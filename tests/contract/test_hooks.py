@@ -1,4 +1,4 @@
-"""``decide`` and a plain ``prepare_request``: what a caller may overrule, and what happens when it fails."""
+"""``decide`` and a plain ``prepare_request``: what a caller may overrule."""
 
 from typing import Any
 
@@ -187,8 +187,10 @@ async def test_a_prepare_request_that_raises_is_a_failed_attempt(sse: Face) -> N
 
 
 async def test_prepare_request_must_return_a_request(sse: Face) -> None:
-    with Server(stay("hello")) as server:
-        with pytest.raises(LocalProtocolError, match="must return a Request, not NoneType"):
-            async with sse.connect(server.url, prepare_request=lambda *_: None, config=quick()):
-                pytest.fail("entered")
+    with (
+        Server(stay("hello")) as server,
+        pytest.raises(LocalProtocolError, match="must return a Request, not NoneType"),
+    ):
+        async with sse.connect(server.url, prepare_request=lambda *_: None, config=quick()):
+            pytest.fail("entered")
     assert server.visits == []

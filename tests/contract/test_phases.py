@@ -1,6 +1,7 @@
 """``close()``, ``disconnect()`` and ``restart()`` in every phase, from everywhere."""
 
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -104,17 +105,22 @@ async def test_a_close_from_elsewhere_wakes_a_reader(sse: Face, caller: str) -> 
     with Server(stay()) as server:
         async with sse.connect(server.url) as connection:
 
-            async def close_soon() -> None:
-                await sse.sleep(0.05)
-                CALLERS[caller](connection.close)
+            def close_soon() -> None:
+                if caller == "thread":
+                    connection.close()
+                else:
+                    signal.pthread_kill(main.ident or 0, signal.SIGTERM)
 
-            if caller == "signal handler" and not sse.asynchronous:
-                signal.signal(signal.SIGALRM, lambda *_: connection.close())
-                signal.setitimer(signal.ITIMER_REAL, 0.05)
-                close_soon = sse.one_turn  # type: ignore[assignment]
-            async with sse.beside(close_soon):
+            main = threading.main_thread()
+            previous = signal.signal(signal.SIGTERM, lambda *_: connection.close())
+            timer = threading.Timer(0.05, close_soon)
+            timer.start()
+            try:
                 with pytest.raises(ConnectionClosed):
                     await connection.receive()
+            finally:
+                timer.join()
+                signal.signal(signal.SIGTERM, previous)
 
 
 @pytest.mark.parametrize("command", ["close", "disconnect", "restart"])

@@ -169,15 +169,17 @@ async def test_a_second_reader_is_out_of_order(sse: Face) -> None:
         peer.stall()
 
     with Server(script) as server:
-        async with sse.connect(server.url) as connection:
-            async with sse.beside(connection.receive, 5) as job:
-                await sse.until(lambda: connection._reading_now)
-                with pytest.raises(LocalProtocolError):
-                    await connection.receive(1)
-                with pytest.raises(LocalProtocolError):
-                    await anext(connection)
-                go.set()
-                assert (await job.result()).data == "hello"
+        async with (
+            sse.connect(server.url) as connection,
+            sse.beside(connection.receive, 5) as job,
+        ):
+            await sse.until(lambda: connection._reading_now)
+            with pytest.raises(LocalProtocolError):
+                await connection.receive(1)
+            with pytest.raises(LocalProtocolError):
+                await anext(connection)
+            go.set()
+            assert (await job.result()).data == "hello"
 
 
 async def test_iteration_before_connect_is_an_error(sse: Face) -> None:

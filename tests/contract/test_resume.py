@@ -16,7 +16,7 @@ CUTS = 100
 
 
 class Unreliable:
-    """Has a thousand events, honours Last-Event-ID, and cuts the stream at random bytes in random ways."""
+    """Has a thousand events, honours Last-Event-ID, and cuts the stream anywhere, in many ways."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)

@@ -181,7 +181,7 @@ async def test_a_handshake_that_stalls_is_a_connect_timeout(
 
     with Server(welcome=stall, tls=certificates.good) as server:
         config = ConnectionConfig(reconnection=ONCE, timeouts=Timeouts(connect=0.2))
-        with pytest.raises(ConnectTimeout, match="within 0.2 s") as caught:
+        with pytest.raises(ConnectTimeout, match=r"within 0\.2 s") as caught:
             async with sse.connect(server.url, config=config, ssl_context=certificates.client()):
                 pytest.fail("entered")
         assert caught.value.request_sent is False

@@ -1,1 +1,1 @@
-"""Hostile servers, against the real asyncio driver: each gets a clear error, and none gets our memory."""
+"""Hostile servers, against the real asyncio driver: each meets a clear error, none our memory."""

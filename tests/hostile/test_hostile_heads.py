@@ -247,11 +247,11 @@ async def test_a_post_is_not_redirected_to_another_origin(sse: Face, status: int
 
 
 async def test_a_post_that_becomes_a_get_goes_to_another_origin_without_its_body(sse: Face) -> None:
-    with Server(drop("hello")) as other:
-        with Server(turn_away(303, ("Location", other.url))) as server:
-            options = {"method": "POST", "json": {"secret": 1}, "headers": SECRETS}
-            async with sse.connect(server.url, **options) as connection:
-                assert await read_all(connection) == ["hello"]
+    with Server(drop("hello")) as other, Server() as server:
+        server.at("/events", turn_away(303, ("Location", other.url)))
+        options = {"method": "POST", "json": {"secret": 1}, "headers": SECRETS}
+        async with sse.connect(server.url, **options) as connection:
+            assert await read_all(connection) == ["hello"]
     [seen] = other.requests
     assert (seen.method, seen.body, seen.header("Content-Type")) == ("GET", b"", None)
     assert not any("secret" in value for _, value in seen.headers)
