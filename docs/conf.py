@@ -55,7 +55,11 @@ def find_short_name(app: Sphinx, env: Any, node: Any, text: Any) -> Any:
         return None
     wanted = str(node["reftarget"]).removeprefix("sansio_sse.")
     objects = env.domains["py"].objects
-    found = [entry for name, entry in objects.items() if name.endswith(f".{wanted}")]
+    found = [
+        entry
+        for name, entry in objects.items()
+        if name.endswith(f".{wanted}") and not entry.aliased
+    ]
     if len(found) != 1:
         return None
     entry = found[0]

@@ -155,7 +155,9 @@ def run(program: bytes) -> None:
     wire = model.wire
     for operation in data:
         pick = next(data, 0)
-        number = sorted(model.transports)[pick % len(model.transports)] if model.transports else pick
+        number = (
+            sorted(model.transports)[pick % len(model.transports)] if model.transports else pick
+        )
         match operation % 20:
             case 0:
                 model.take(wire.connect)

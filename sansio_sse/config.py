@@ -124,7 +124,7 @@ class HeartbeatConfig:
     """Seconds a ping may take, its connecting included."""
     max_missed: int = 3
     """Misses in a row that are death."""
-    ping_endpoint: str = "/ping"
+    ping_endpoint: str = field(default="/ping", repr=False)  # its query may be a credential
     """Resolved against the url the stream really comes from."""
 
     def __post_init__(self) -> None:
@@ -192,7 +192,7 @@ class ConnectionConfig:
     False
     """
 
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)  # it may hold credentials
     """The url given to ``connect`` is joined to this one by RFC 3986."""
     headers: HeadersInput = field(default=None, repr=False)
     """Sent with every request unless ``connect`` gives the same name."""

@@ -122,11 +122,14 @@ DEFAULT_HEADERS = (
 
 
 class _Post:
-    __slots__ = ("give_up", "token")
+    __slots__ = ("began", "give_up", "request", "sent", "token")
 
-    def __init__(self, token: object, give_up: float) -> None:
+    def __init__(self, token: object, request: Request, began: float, give_up: float) -> None:
         self.token = token
+        self.request = request
+        self.began = began
         self.give_up = give_up
+        self.sent = False
 
 
 class ConnectionMachine:
@@ -303,7 +306,7 @@ class ConnectionMachine:
 
     @property
     def error(self) -> SSEError | None:
-        """The reason of ERROR, while in it."""
+        """The reason of ERROR, while in it; after an end, why the last events were refused."""
         return self._error
 
     @property
@@ -458,12 +461,11 @@ class ConnectionMachine:
             raise ConfigError(f"a post goes to the stream's own origin, {self._request.origin}")
         for name, value in headers:
             request = request.with_header(name, value)
-        timeouts = self._config.timeouts
+        give_up = now + self._config.timeouts.connect + self._config.timeouts.response
         self._number += 1
         if self._posts is None:
             self._posts = {}
-        self._posts[self._number] = _Post(token, now + timeouts.connect + timeouts.response)
-        self.metrics.bytes_sent += len(content or b"")
+        self._posts[self._number] = _Post(token, request, now, give_up)
         return self._armed([SendPost(request, self._number)])
 
     def abandon_post(self, token: object, now: float) -> Actions:
@@ -514,12 +516,14 @@ class ConnectionMachine:
     def transport_opened(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
         """The way is open and the request is being written: from here on a byte of it may arrive.
 
-        A client that cannot tell skips this and :meth:`request_sent` comes first.
+        Told of a post, too. A client that cannot tell skips this and :meth:`request_sent` comes
+        first.
         """
         now = self._clock(now)
         if attempt != self._stream or self._phase is not Timer.CONNECT:
+            self._note_post_sent(attempt)
             return NO_ACTIONS
-        self._sent = True
+        self._note_sent()
         self._wait(Timer.WRITE, now + self._config.timeouts.write)
         return self._armed([])
 
@@ -531,8 +535,9 @@ class ConnectionMachine:
         """
         now = self._clock(now)
         if attempt != self._stream or self._phase not in (Timer.CONNECT, Timer.WRITE):
+            self._note_post_sent(attempt)
             return NO_ACTIONS
-        self._sent = True
+        self._note_sent()
         self._wait(Timer.RESPONSE, now + self._config.timeouts.response)
         return self._armed([])
 
@@ -544,7 +549,7 @@ class ConnectionMachine:
         trying = self._attempt
         if attempt != self._stream or trying is None or trying.refused is not None:
             return NO_ACTIONS
-        self._sent = True
+        self._note_sent()
         actions: Actions = []
         judgement = judge(response, self._request, trying, self._config, self._decide)
         match judgement:
@@ -553,8 +558,10 @@ class ConnectionMachine:
             case Redirected(request):
                 if trying.permanent:
                     self._remember_move(trying.start, response.status, request.url)
+                # What is remembered goes to the GET at once, if nobody gives another url by then.
+                remembered = trying.permanent and self._moved and not self._prepare
                 if request.method != self._request.method and not (
-                    is_idempotent(self._request) or (trying.permanent and self._moved)
+                    is_idempotent(self._request) or remembered
                 ):
                     self._acted = True  # the POST before this GET is done; a retry would repeat it
                 actions.append(Disconnect(self._stream))
@@ -681,6 +688,7 @@ class ConnectionMachine:
     ) -> Sequence[ConnectionAction]:
         """A post was answered, whatever its status."""
         self._clock(now)
+        self._note_post_sent(post)
         taken = self._take_post(post)
         if taken is None:
             return NO_ACTIONS
@@ -696,7 +704,7 @@ class ConnectionMachine:
         if taken is None:
             return NO_ACTIONS
         failure = from_transport(error, opening=False, where=self._where())
-        return self._armed([PostAnswered(taken.token, error=failure)])
+        return self._armed([self._post_lost(taken, failure)])
 
     def events_refused(self, last_id: str, now: float) -> Sequence[ConnectionAction]:
         """The reader's buffer refused events.
@@ -710,9 +718,10 @@ class ConnectionMachine:
         actions: Actions = []
         error = BufferOverflow(f"the buffer of {self._config.buffer_size} events is full")
         if self._state in (_DISCONNECTED, _ERROR):
-            self._explain(error)
+            self.explain(error)
             self.metrics.count_error(error.category)
             actions.append(ErrorOccurred(error))
+            self._error = self._error or error  # an end that looked good is none for the reader
         else:
             self._fail(error, actions)
         self._cursor = last_id
@@ -794,8 +803,13 @@ class ConnectionMachine:
         self._request = request
         self._sent = False
         self._wait(Timer.CONNECT, self._now + self._config.timeouts.connect)
-        self.metrics.bytes_sent += len(request.content or b"")
         actions.append(Connect(request, number))
+
+    def _note_sent(self) -> None:
+        """A byte of the request may have left; its body counts once."""
+        if not self._sent:
+            self._sent = True
+            self.metrics.bytes_sent += len(self._request.content or b"")
 
     def _accept(
         self, response: Response, decoder: ContentDecoder | None, retries: int, actions: Actions
@@ -940,7 +954,7 @@ class ConnectionMachine:
 
         ``delay`` replaces the policy's; ``replay`` says that the caller wants it whatever was sent.
         """
-        if not self._explain(error):
+        if not self.explain(error):
             self._count_outcome(success=False)
         sent = self._sent or self._acted
         request = self._request
@@ -984,7 +998,7 @@ class ConnectionMachine:
         self._error = error
         self._change(_ERROR, actions, error)
 
-    def _explain(self, error: SSEError) -> bool:
+    def explain(self, error: SSEError) -> bool:
         """Give an error its context; return whether the stream had been accepted."""
         accepted = self._attempt is None
         if accepted and error.response is None:
@@ -1046,7 +1060,7 @@ class ConnectionMachine:
         for number, post in (self._posts or {}).items():
             actions.append(Disconnect(number))
             closed = ConnectionClosed("the connection was closed before the post was answered")
-            actions.append(PostAnswered(post.token, error=closed))
+            actions.append(self._post_lost(post, closed))
         self._posts = None
         self._error = None
         self._change(_CLOSED, actions)
@@ -1093,6 +1107,24 @@ class ConnectionMachine:
         if self.metrics.heartbeats is None:
             self.metrics.heartbeats = HeartbeatCounters()
         return self.metrics.heartbeats
+
+    def _note_post_sent(self, number: int) -> None:
+        post = None if self._posts is None else self._posts.get(number)
+        if post is not None and not post.sent:
+            post.sent = True
+            self.metrics.bytes_sent += len(post.request.content or b"")
+
+    def _post_lost(self, post: _Post, error: SSEError) -> PostAnswered:
+        """Answer a post with an error, which says where it went and whether it may have arrived."""
+        error.with_context(
+            url=redact_url(post.request.url),
+            attempt=self.retries,
+            elapsed=self._now - post.began,
+            events_received=self.metrics.events_received,
+            request_sent=post.sent,
+            accepted=None,  # that is said of streams
+        )
+        return PostAnswered(post.token, error=error)
 
     def _take_post(self, number: int) -> _Post | None:
         if self._posts is None or number not in self._posts:
@@ -1206,7 +1238,7 @@ class ConnectionMachine:
                 self._take_post(number)
                 actions.append(Disconnect(number))
                 late = ResponseTimeout(f"a post was not answered within {limit:g} s")
-                actions.append(PostAnswered(post.token, error=late))
+                actions.append(self._post_lost(post, late))
 
     def _where(self) -> str:
         origin = self._request.origin

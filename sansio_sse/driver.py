@@ -293,7 +293,8 @@ class ConnectionDriver(Generic[EventT]):
     ) -> None:
         if proxy is not None:
             raise ConfigError(
-                "proxy: this driver has no proxies; use sansio_sse_httpcore, whose HTTP client has"
+                "proxy: this driver has no proxies; they come with the sansio_sse_httpcore"
+                " backend, which is not part of this version"
             )
         config = config or ConnectionConfig()
         request = make_request(
@@ -327,7 +328,7 @@ class ConnectionDriver(Generic[EventT]):
         self._inputs: deque[tuple[Callable[..., Sequence[Any]], tuple[Any, ...]]] | None = None
         self._armed: float | None = None
         self._size = config.buffer_size
-        self._buffer: deque[Any] = deque()
+        self._buffer: deque[Any] | None = None  # made when the first event comes
         self._paused = False
         self._reading_now = False  # somebody waits for an event
         self._delivered = self._machine.received_event_id
@@ -355,7 +356,7 @@ class ConnectionDriver(Generic[EventT]):
 
         A thousand received events may still be unread.
         """
-        if self._buffer or self._closing or self._busy:
+        if self._buffer or self._stopped or self._busy:
             return self._delivered
         return self._machine.received_event_id
 
@@ -428,6 +429,7 @@ class ConnectionDriver(Generic[EventT]):
         if last_event_id is not None:
             if any(char in last_event_id for char in "\r\n\0"):
                 raise ConfigError("last_event_id has a CR, LF or NUL")
+            self._delivered = self.last_event_id
             self._stopped = True  # what is buffered belongs to the old cursor
         self._restarting = True
         self._from_elsewhere(lambda: self._restart_now(last_event_id))
@@ -467,8 +469,8 @@ class ConnectionDriver(Generic[EventT]):
         self._wake()
 
     def _discard(self) -> None:
-        self._machine.metrics.events_dropped += _count_events(self._buffer)
-        self._buffer.clear()
+        self._machine.metrics.events_dropped += _count_events(self._buffer or ())
+        self._buffer = None
 
     # --- What happened -------------------------------------------------------------------------
 
@@ -488,19 +490,22 @@ class ConnectionDriver(Generic[EventT]):
             actions = news(self._wire, *args, self._now())
             if actions:
                 self._perform(actions)
-            while self._inputs:
-                self._next_input()
+            if self._inputs is not None:
+                while self._inputs:
+                    self._next_input()
+                self._inputs = None  # an empty deque is three quarters of a KiB
         finally:
+            # Also where a callback was interrupted (Ctrl-C): the timers are what mends the rest.
             self._busy = False
-        deadline = self._machine.deadline
-        armed = self._armed
-        if deadline is None:
-            if armed is not None:
-                self._armed = None
-                self._arm(None)
-        elif armed is None or deadline < armed:
-            self._armed = deadline
-            self._arm(deadline)
+            deadline = self._machine.deadline
+            armed = self._armed
+            if deadline is None:
+                if armed is not None:
+                    self._armed = None
+                    self._arm(None)
+            elif armed is None or deadline < armed:
+                self._armed = deadline
+                self._arm(deadline)
 
     def _next_input(self) -> None:
         assert self._inputs is not None
@@ -609,8 +614,9 @@ class ConnectionDriver(Generic[EventT]):
             self._call_back_events(self._on_event, events)
             return
         buffer = self._buffer
-        left = len(buffer)
-        if left >= self._size and not self._make_room(left, events):
+        if buffer is None:
+            buffer = self._buffer = deque()
+        if len(buffer) >= self._size and not self._make_room(buffer, events):
             return
         buffer.extend(events)
         if len(buffer) >= self._size and not self._paused:
@@ -618,7 +624,7 @@ class ConnectionDriver(Generic[EventT]):
         if self._reading_now:
             self._wake()
 
-    def _make_room(self, left: int, events: Sequence[Event]) -> bool:
+    def _make_room(self, buffer: deque[Any], events: Sequence[Event]) -> bool:
         """A read comes although the buffer was full before it: follow the policy.
 
         Return whether to take it.
@@ -626,13 +632,15 @@ class ConnectionDriver(Generic[EventT]):
         overflow = self._machine.config.overflow
         metrics = self._machine.metrics
         if overflow == "drop_oldest":
+            left = len(buffer)
             surplus = min(left, left + len(events) - max(self._size, len(events)))
-            dropped = _count_events([self._buffer.popleft() for _ in range(surplus)])
+            dropped = _count_events([buffer.popleft() for _ in range(surplus)])
             metrics.events_dropped += dropped
-            self._dropped(dropped)
+            if dropped:  # else they were comments and the like
+                self._dropped(dropped)
         elif overflow == "error":
             metrics.events_dropped += _count_events(events)
-            taken = (event.id for event in reversed(self._buffer) if type(event) is ServerSentEvent)
+            taken = (event.id for event in reversed(buffer) if type(event) is ServerSentEvent)
             self._take(_refuse, next(taken, self._delivered))
             return False
         return True  # blocked, but this was already on its way
@@ -643,6 +651,7 @@ class ConnectionDriver(Generic[EventT]):
         error = BufferOverflow(
             f"the buffer of {self._size} events was full: {events} {what} dropped"
         )
+        self._machine.explain(error)
         self._machine.metrics.count_error(error.category)
         self._watched(error)
         self._report(error)
@@ -657,7 +666,7 @@ class ConnectionDriver(Generic[EventT]):
 
         Not at each event, or a slow reader toggles all day.
         """
-        if self._paused and len(self._buffer) <= self._size // 2:
+        if self._paused and len(self._buffer or ()) <= self._size // 2:
             self._paused = False
             self._take(WireMachine.resume)
 
@@ -687,6 +696,8 @@ class ConnectionDriver(Generic[EventT]):
         if state is _DISCONNECTED:
             if not self._started:
                 raise LocalProtocolError(_NOT_CONNECTED)
+            if self._machine.error is not None:
+                raise self._machine_error()  # the last events were refused
             raise ConnectionClosed("the stream has ended")
         return None
 
@@ -735,7 +746,7 @@ class ConnectionDriver(Generic[EventT]):
             self._watchers.remove(watcher)
 
     def _watched(self, item: Any) -> None:
-        for watcher in self._watchers or ():
+        for watcher in tuple(self._watchers or ()):  # one may go meanwhile, in a garbage collection
             if isinstance(item, watcher.kind):
                 watcher.put(item)
                 self._wake()

@@ -75,7 +75,7 @@ __all__ = [
 
 Category = Literal["network", "timeout", "protocol", "usage"]
 
-_QUERY_VALUE = re.compile(r"(?<==)[^&#]*")
+_QUERY_VALUE = re.compile(r"(?<==)[^&]*|(?<![^&])[^&=]+(?![^&])")  # a part without "=" is a value
 _URL_IN_TEXT = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]+")
 _MAX_TEXT = 500
 
@@ -85,6 +85,8 @@ def redact_url(url: str) -> str:
 
     >>> redact_url("https://me:secret@example.com/events?token=abc&room=7#x")
     'https://example.com/events?token=…&room=…'
+    >>> redact_url("https://example.com/events?room=7&abc")
+    'https://example.com/events?room=…&…'
     """
     url = url.partition("#")[0]
     scheme, separator, rest = url.partition("://")
@@ -97,9 +99,10 @@ def redact_url(url: str) -> str:
     if separator and port and not port.isdecimal():
         # Half of a password with a "/", "?" or "#" in it: the other half may stand anywhere.
         return f"{scheme}{separator}…"
-    if question and "=" not in query:
-        query = "…"  # the whole query is one value
-    return f"{scheme}{separator}{authority}{slash}{path}{question}{_QUERY_VALUE.sub('…', query)}"
+    if not (separator and authority) and ":" in path.rpartition("@")[0]:
+        path = "…"  # a slash too few or too many: what was meant as userinfo
+    query = _QUERY_VALUE.sub("…", query) if query or not question else "…"
+    return f"{scheme}{separator}{authority}{slash}{path}{question}{query}"
 
 
 def redact_text(text: str) -> str:
@@ -165,7 +168,7 @@ class SSEError(Exception):
         elapsed: float,
         events_received: int,
         request_sent: bool,
-        accepted: bool,
+        accepted: bool | None,
     ) -> Self:
         """Fill in what the machine knows, once: an error that has its context keeps it."""
         if self.url is None:

@@ -190,21 +190,27 @@ class AsyncConnectionDriver(ConnectionDriver[EventT]):
 
 
 class SyncConnectionDriver(ConnectionDriver[EventT]):
-    """The plain calls of a ``Connection``, over three more verbs.
+    """The plain calls of a ``Connection``, over a few more verbs.
 
     ========================= ====================================================================
     ``_turn(seconds)``        wait that long at most (None: for ever) for news and take it
     ``_start()``              get ready
-    ``_inside``               a context manager: the one thread that turns the crank
+    ``_inside``               a context manager: whoever touches the machine holds it
+    ``_alone()``              (optional) raise LocalProtocolError if a call is under way
+    ``_left()``               (optional) a call has ended
     ========================= ====================================================================
+
+    ``_inside`` must be a lock of the interpreter's, or nothing: a Ctrl-C between the steps of one
+    that is written in Python would leave it locked for ever.
 
     Whoever is in a blocking call turns the crank; if nobody is, nothing happens: no pings, no
     timeouts, no reconnects.
     """
 
-    __slots__ = ("_inside",)
+    __slots__ = ("_calling", "_inside")
 
-    _inside: AbstractContextManager[None]
+    _inside: AbstractContextManager[Any]
+    _calling: bool  # somebody is in a call
 
     def connect(self) -> None:
         """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
@@ -216,9 +222,12 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
         self._run(self._entering())
 
     def _begin(self) -> None:
+        self._run(self._beginning())
+
+    def _beginning(self) -> Waiting[None]:
         self._start()
-        with self._inside:
-            self._connect_now()
+        self._connect_now()
+        yield from ()
 
     def open(self) -> Self:
         """Enter without a block: begin, and (unless ``wait=False``) return when accepted."""
@@ -249,8 +258,16 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
     def __next__(self) -> EventT:
         try:
             # The common case first: what is buffered costs no waiting and little bookkeeping.
-            with self._inside:
-                event = self._poll()
+            self._alone()
+            try:
+                with self._inside:
+                    self._calling = True
+                    try:
+                        event = self._poll()
+                    finally:
+                        self._calling = False
+            finally:
+                self._left()
             return self.receive() if event is None else event
         except ConnectionClosed:
             raise StopIteration from None
@@ -294,38 +311,62 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
         the error of the exchange; it may take ``timeouts.connect + timeouts.response`` at most.
         Never repeated by itself.
         """
-        self._start()
-        return self._run(self._posting(path_or_url, method, headers, content, json))
+        return self._run(self._started_first(self._posting(path_or_url, method, headers, content, json)))
 
     def wait_closed(self) -> None:
         """Return when the connection is closed and no task, socket or timer of it is left."""
         self._run(self._closing_down())
 
-    def _run(self, waiting: Waiting[T]) -> T:
-        with self._inside:
-            try:
-                while True:
-                    self._wait(next(waiting))
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            finally:
-                waiting.close()
+    def _started_first(self, waiting: Waiting[T]) -> Waiting[T]:
+        self._start()
+        return (yield from waiting)
 
-    def _wait(self, until: float | None) -> None:
-        """Turn the crank once; raise TimeoutError if nothing came before ``until``."""
+    def _run(self, waiting: Waiting[T]) -> T:
+        self._alone()
+        try:
+            with self._inside:
+                self._calling = True
+                try:
+                    return self._run_inside(waiting)
+                finally:
+                    self._calling = False
+        finally:
+            self._left()
+
+    def _run_inside(self, waiting: Waiting[T]) -> T:
+        late = False
+        try:
+            while True:
+                until = next(waiting)
+                if late:
+                    raise TimeoutError
+                late = self._wait(until)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            waiting.close()
+
+    def _wait(self, until: float | None) -> bool:
+        """Turn the crank once; return whether ``until`` has passed."""
+        self._start()
         times = [at for at in (until, self._armed) if at is not None]
         seconds = max(0.0, min(times) - self._now()) if times else None
         # Bytes before the tick: what has arrived while the reader was busy is life.
-        came = self._turn(seconds)
+        self._turn(seconds)
         now = self._now()
         if self._armed is not None and now >= self._armed:
             self._deadline_reached()
-        elif not came and until is not None and now >= until:
-            raise TimeoutError
+        return until is not None and now >= until
+
+    def _alone(self) -> None:
+        pass
+
+    def _left(self) -> None:
+        pass
 
     def _start(self) -> None:
         raise NotImplementedError
 
-    def _turn(self, seconds: float | None) -> bool:
+    def _turn(self, seconds: float | None) -> None:
         raise NotImplementedError

@@ -100,6 +100,8 @@ class Request:
         if not _TOKEN.fullmatch(self.method):
             raise ConfigError(f"method {self.method!r} is not an HTTP token")
         _check_url(self.url)
+        if self.content is not None and not isinstance(self.content, bytes):
+            raise ConfigError(f"content must be bytes, not {type(self.content).__name__}")
         for name, value in self.headers:
             if not _TOKEN.fullmatch(name):
                 raise ConfigError(f"header name {name!r} is not an HTTP token")
@@ -234,6 +236,9 @@ def join_url(base: str | None, url: str) -> str:
         netloc = _ascii_netloc(parts.netloc)
     except ValueError as error:
         raise ConfigError(f"url {redact_url(url)!r}: {error}") from None
+    if not netloc and parts.scheme in _DEFAULT_PORTS:
+        # Else the path would take the place of the host: "http:]" would become "http://]".
+        raise ConfigError(f"url {redact_url(url)!r} has no host")
     path = quote(parts.path, safe=_SAFE_IN_TARGET)
     query = quote(parts.query, safe=_SAFE_IN_TARGET)
     return f"{parts.scheme}://{netloc}{path or '/'}{'?' if query else ''}{query}"

@@ -187,7 +187,8 @@ class WireMachine:
             return NO_ACTIONS
         side.opened = True
         data, side.to_send = side.to_send, b""
-        return [SendBytes(transport, data)]
+        actions = self._carry_out(self.connection.transport_opened(transport, now), now)
+        return [SendBytes(transport, data), *actions]
 
     def transport_failed(
         self, transport: int, error: BaseException, now: float

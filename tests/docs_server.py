@@ -19,7 +19,7 @@ import functools
 import queue
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -72,7 +72,7 @@ def status(code: int, content: bytes = b"", **headers: str) -> bytes:
 
 
 @contextmanager
-def reachable(host: str) -> Iterator[str]:
+def reachable(host: str) -> Generator[str]:
     """Serve a host on loopback, from a thread, and yield its url without a path."""
     started: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]]
     started = queue.SimpleQueue()

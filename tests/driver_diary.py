@@ -115,7 +115,7 @@ class Diary(ConnectionDriver):
         return data
 
     def read_to_the_end(self) -> list[str]:
-        data = [event.data for event in self._buffer if isinstance(event, ServerSentEvent)]
+        data = [event.data for event in self._buffer or () if isinstance(event, ServerSentEvent)]
         for _ in data:
             assert self._poll()
         with pytest.raises(ConnectionClosed):

@@ -146,6 +146,17 @@ def test_a_deadline_that_goes_away_is_disarmed() -> None:
     assert connection.done == []
 
 
+def test_the_deadline_is_armed_also_when_a_callback_is_interrupted() -> None:
+    def on_change(connection: Diary, change: StateChanged) -> None:
+        if change.new is S.RECONNECTING:
+            raise KeyboardInterrupt
+
+    connection = streaming(on_change=on_change)
+    with pytest.raises(KeyboardInterrupt):
+        connection.fails()
+    assert connection.armed_at == connection._machine.deadline == connection._machine.reconnect_at
+
+
 def test_a_timer_that_fires_a_hair_early_counts_as_in_time() -> None:
     connection = diary()
     connection._connect_now()
@@ -278,6 +289,45 @@ def test_overflow_in_the_last_read_of_a_stream_is_not_skipped() -> None:
     connection._take(WireMachine.tick)
     assert connection.state is S.ERROR
     assert connection.received_event_id == "1"
+
+
+def test_overflow_in_the_read_that_ends_a_stream_well_is_not_taken_for_a_good_end() -> None:
+    connection = streaming(events(1), buffer_size=1, overflow="error", until="3")
+    connection.receives(events(2, 3))
+    assert connection.state is S.DISCONNECTED
+    assert connection._poll() is not None
+    for _ in range(2):
+        with pytest.raises(BufferOverflow):
+            connection._poll()
+    assert connection.received_event_id == connection.last_event_id == "1"
+    connection._connect_now()
+    assert connection._poll() is None
+
+
+def test_dropped_comments_are_no_dropped_events() -> None:
+    told: list[BaseException] = []
+    connection = streaming(
+        buffer_size=1,
+        overflow="drop_oldest",
+        include=["comments"],
+        on_error=lambda connection, error: told.append(error),
+    )
+    connection.receives(b": a\n")
+    connection.receives(b": b\n")
+    assert (told, connection.dropped) == ([], 0)
+
+
+def test_what_is_told_of_dropped_events_has_its_context() -> None:
+    told: list[Any] = []
+    connection = streaming(
+        events(1),
+        buffer_size=1,
+        overflow="drop_oldest",
+        on_error=lambda connection, error: told.append(error),
+    )
+    connection.receives(events(2))
+    [error] = told
+    assert (error.url, error.events_received, error.request_sent) == (URL, 2, True)
 
 
 # --- What has been delivered -------------------------------------------------------------------
@@ -496,6 +546,17 @@ def test_restart_with_a_cursor_drops_the_buffer_at_once() -> None:
     connection.receives(HEAD + events(6))
     assert connection.done.count(("stop reading", 2)) == 0, "an empty buffer reads"
     assert connection.read() == ["6"]
+
+
+def test_what_comes_before_a_restart_is_done_counts_as_delivered_to_nobody() -> None:
+    connection = streaming(events(1))
+    connection.read()
+    connection.restart("0")
+    connection.receives(events(2))
+    assert connection.last_event_id == "1"
+    connection.close()
+    connection.turn()
+    assert connection.dropped == 1
 
 
 def test_restart_in_the_middle_of_a_batch_ends_it() -> None:
@@ -779,6 +840,17 @@ def test_watchers_are_independent_and_see_their_kind() -> None:
         S.RECONNECTING,
     ]
     assert [type(error) for error in errors.items] == [ConnectError]
+
+
+def test_a_watcher_that_goes_meanwhile_takes_nothing_from_the_next() -> None:
+    class Collects(Diary):
+        def _wake(self) -> None:
+            self._unwatch(first)
+
+    connection = Collects(URL)
+    first, second = connection._watch_states(), connection._watch_states()
+    connection._connect_now()
+    assert [change.new for change in second.items] == [S.DISCONNECTED, S.CONNECTING]
 
 
 def test_a_watcher_that_does_not_look_is_bounded() -> None:

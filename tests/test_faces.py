@@ -215,17 +215,15 @@ class SyncDiary(SyncConnectionDriver, Diary):
     def _start(self) -> None:
         pass
 
-    def _turn(self, seconds: float | None) -> bool:
+    def _turn(self, seconds: float | None) -> None:
         self.turned.append(seconds)
         if self.commands:
             self.turn()
-            return True
-        if self.script and (item := self.script.pop(0)) is not None:
+        elif self.script and (item := self.script.pop(0)) is not None:
             item()
-            return True
-        assert seconds is not None, "nothing would ever happen"
-        self.time += seconds
-        return False
+        else:
+            assert seconds is not None, "nothing would ever happen"
+            self.time += seconds
 
     def serve(self, *numbers: int) -> None:
         self.opened()

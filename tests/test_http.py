@@ -270,6 +270,20 @@ def test_headers_win_over_defaults_by_name() -> None:
     assert request.headers == (("X-Two", "2"), ("X-Two", "3"), ("X-One", "mine"))
 
 
+@pytest.mark.parametrize("content", ["text", bytearray(b"x"), 5])
+def test_the_content_of_a_request_is_bytes(content: Any) -> None:
+    with pytest.raises(ConfigError, match="content must be bytes"):
+        Request("POST", "http://example.com/", content=content)
+
+
+@pytest.mark.parametrize("url", ["http:]", "http:example.com", "https:/x", "http:///x", "http:"])
+def test_a_path_is_not_taken_for_a_host(url: str) -> None:
+    with pytest.raises(ConfigError, match="has no host"):
+        make_request("GET", url)
+    with pytest.raises(ConfigError, match="has no host"):
+        redirect_request(Request("GET", "https://example.com/"), 302, url.replace("s:", ":"))
+
+
 def test_content_is_text_or_bytes_or_json() -> None:
     url = "http://a.example/"
     assert make_request("POST", url, content=b"\xff").content == b"\xff"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sansio_sse import ConfigError
+from sansio_sse import ConfigError, ConnectionConfig, HeartbeatConfig
 from sansio_sse.errors import redact_url
 from sansio_sse.http import make_request
 
@@ -18,6 +18,9 @@ from sansio_sse.http import make_request
         ("http://me:hunter2@[::1/", "the host cannot be read"),
         ("http://me:hunter2@\udcff/", "has a lone surrogate"),
         ("http://example.com:65536/", "the port is no number up to 65535"),
+        ("https:/me:hunter2@example.com/", "has no host"),
+        ("https:///me:hunter2@example.com/", "has no host"),
+        ("https:me:hunter2@example.com/", "has no host"),
     ],
 )
 def test_a_url_that_cannot_be_is_told_without_its_credentials(url: str, reason: str) -> None:
@@ -26,7 +29,16 @@ def test_a_url_that_cannot_be_is_told_without_its_credentials(url: str, reason: 
     assert "hunter" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://[::1]:8000/a:b", "https://h/@me", "/a:b", "h:80/x"])
+def test_the_repr_of_a_configuration_has_no_credential() -> None:
+    config = ConnectionConfig(
+        base_url="https://me:hunter2@example.com/?key=hunter2",
+        headers={"X-Key": "hunter2"},
+        heartbeat=HeartbeatConfig(ping_endpoint="/ping?key=hunter2"),
+    )
+    assert "hunter" not in repr(config)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8000/a:b", "https://h/@me", "https://h/a:b@c", "/@me", "/a:b", "h:80/x"])
 def test_what_has_nothing_to_hide_is_shown(url: str) -> None:
     assert redact_url(url) == url
 

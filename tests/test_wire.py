@@ -730,6 +730,17 @@ def test_a_post_fails_with_a_reason(how: str, kind: type[SSEError]) -> None:
     assert wire.state is S.CONNECTED
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_post_that_fails_says_whether_a_byte_of_it_was_sent(opened: bool) -> None:
+    wire, _ = posting()
+    if opened:
+        wire.opened()
+    wire.fails()
+    [answered] = wire.said(PostAnswered)
+    assert answered.error.request_sent is opened
+    assert wire.machine.connection.metrics.bytes_sent == (2 if opened else 0)
+
+
 def test_an_answer_at_the_limit_is_not_over_it() -> None:
     wire, _ = posting(post_body=10)
     wire.opened()

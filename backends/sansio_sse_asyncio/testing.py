@@ -13,13 +13,14 @@ the world, https included, and when everybody waits, its time jumps to the next 
         sse_network.run(app)
 
 Only what is scripted takes time. Threads and real sockets live in another time, which would pass at
-random; on this loop they are refused. pytest is needed for the fixture alone: without it,
-``sse_network`` is a plain generator function, and :class:`SSENetwork` works as it does with it.
+random; on this loop they are refused. Outside of pytest, ``sse_network`` is a plain generator
+function.
 """
 
 import asyncio
 import random
 import selectors
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
@@ -254,15 +255,7 @@ class SSENetwork(ApplicationNetwork):
             return runner.run(main())
 
 
-def _pytest() -> Any:
-    try:
-        import pytest
-    except ModuleNotFoundError:
-        return None
-    return pytest
-
-
-sse_network: Any = SSENetwork.fixture(_pytest())
+sse_network: Any = SSENetwork.fixture(sys.modules.get("pytest"))
 """A pytest fixture: a fresh :class:`SSENetwork`. Import it where tests are, or in ``conftest.py``.
 
 After the test it fails if a transport was left open: some connection was not closed.

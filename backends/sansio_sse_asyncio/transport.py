@@ -219,6 +219,9 @@ async def open_link(
     try:
         transport, _ = await connecting
         if below is not None:
+            if transport.is_closing():
+                raise ConnectionResetError("the transport was closed")
+            transport.pause_reading()  # uvloop forgets that it was, and TLS must find it open
             secure = await loop.start_tls(
                 transport,
                 link,

@@ -31,25 +31,6 @@ __all__ = ["Connection", "connect"]
 _RACE_DELAY = 0.25  # RFC 8305 5: the recommended head start of an address over the next
 
 
-class Inside:
-    """The one call that turns the crank; as a class, because every event passes through it."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: "Connection[Any]") -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        if not self._connection._crank.acquire(blocking=False):
-            raise LocalProtocolError("another call of this connection is under way")
-
-    def __exit__(self, *raised: object) -> None:
-        connection = self._connection
-        connection._crank.release()
-        if connection._commands:
-            connection._run_commands()
-
-
 class Connection(SyncConnectionDriver[EventT]):
     """One event stream that survives; made by :func:`connect`.
 
@@ -57,8 +38,8 @@ class Connection(SyncConnectionDriver[EventT]):
     """
 
     __slots__ = (
+        "_commander",
         "_commands",
-        "_crank",
         "_links",
         "_over",
         "_waker",
@@ -69,8 +50,9 @@ class Connection(SyncConnectionDriver[EventT]):
 
     def _set_up(self) -> None:
         self._links: dict[int, Link] = {}
-        self._crank = threading.Lock()
-        self._inside = Inside(self)
+        self._inside: Any = threading.Lock()
+        self._calling = False
+        self._commander = 0  # the thread which, from outside of any call, runs commands
         self._commands: deque[Callable[[], None]] = deque()
         self._over = False
         self._world = world.get()
@@ -79,6 +61,14 @@ class Connection(SyncConnectionDriver[EventT]):
         self._wakeup: Any = None
 
     # --- The crank -----------------------------------------------------------------------------
+
+    def _alone(self) -> None:
+        if self._calling or (self._commander and self._commander == threading.get_ident()):
+            raise LocalProtocolError("another call of this connection is under way")
+
+    def _left(self) -> None:
+        if self._commands:
+            self._run_commands()
 
     def _start(self) -> None:
         if self.selector is None and not self._over:
@@ -89,7 +79,7 @@ class Connection(SyncConnectionDriver[EventT]):
             self._wakeup.setblocking(False)
             self.selector.register(self._wakeup, selectors.EVENT_READ, self._woken)
 
-    def _turn(self, seconds: float | None) -> bool:
+    def _turn(self, seconds: float | None) -> None:
         links = list(self._links.values())
         pending = [link for link in links if link.pending]
         racing = [link for link in links if link.racing]
@@ -105,10 +95,8 @@ class Connection(SyncConnectionDriver[EventT]):
         if not ready:
             for link in racing:
                 link.next_address()
-        came = bool(ready or pending or self._commands)
         while self._commands:
             self._commands.popleft()()
-        return came
 
     def _woken(self) -> None:
         with contextlib.suppress(OSError):
@@ -116,12 +104,14 @@ class Connection(SyncConnectionDriver[EventT]):
 
     def _run_commands(self) -> None:
         """Run what others have asked for, here, unless somebody is inside and will."""
-        while self._commands and self._crank.acquire(blocking=False):
+        while self._commands and self._inside.acquire(blocking=False):
             try:
+                self._commander = threading.get_ident()
                 while self._commands:
                     self._commands.popleft()()
             finally:
-                self._crank.release()
+                self._commander = 0
+                self._inside.release()
 
     # --- Verbs ---------------------------------------------------------------------------------
 
@@ -169,10 +159,9 @@ class Connection(SyncConnectionDriver[EventT]):
 
     def _ended(self) -> None:
         self._over = True
-        if self.selector is not None:
-            self.selector.close()
-            self._waker.close()
-            self._wakeup.close()
+        for mine in (self.selector, self._waker, self._wakeup):
+            if mine is not None:
+                mine.close()
 
 
 connect = Connection

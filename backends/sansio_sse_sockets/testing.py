@@ -15,13 +15,14 @@ world, https included, and where they would wait, time jumps to the next thing t
 Virtual is the time of the connections, and of nothing else: ``time.sleep`` and ``time.monotonic``
 are what they always are. For an application that sleeps there is :meth:`SSENetwork.sleep`. Threads
 live in another time: what runs in one has no part in the scripted network, and may not wait in a
-connection that has. pytest is needed for the fixture alone.
+connection that has. Outside of pytest, ``sse_network`` is a plain generator function.
 """
 
 import contextvars
 import random
 import selectors
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from math import inf
@@ -116,7 +117,7 @@ class _VirtualSelector(selectors.BaseSelector):
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         return self._keys.pop(fileobj)
 
-    def get_map(self) -> dict[_Socket, selectors.SelectorKey]:
+    def get_map(self) -> Any:
         return self._keys
 
     def close(self) -> None:
@@ -196,15 +197,7 @@ class SSENetwork(ApplicationNetwork):
         link._connection.selector.register(link.sock, selectors.EVENT_WRITE, link.sock.connected)
 
 
-def _pytest() -> Any:
-    try:
-        import pytest
-    except ModuleNotFoundError:
-        return None
-    return pytest
-
-
-sse_network: Any = SSENetwork.fixture(_pytest())
+sse_network: Any = SSENetwork.fixture(sys.modules.get("pytest"))
 """A pytest fixture: a fresh :class:`SSENetwork`. Import it where tests are, or in ``conftest.py``.
 
 After the test it fails if a transport was left open: some connection was not closed.

@@ -26,6 +26,7 @@ Address = tuple[socket.AddressFamily, Any]
 Found = Callable[[list[Address], Exception | None], None]
 
 _READ_SIZE = 65536
+_WRITE_SIZE = 65536
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
 
@@ -42,6 +43,7 @@ class Link:
         "_outgoing",
         "_racers",
         "_reading",
+        "_sent",
         "_waiting",
         "origin",
         "sock",
@@ -50,10 +52,11 @@ class Link:
     def __init__(self, connection: "Connection[Any]", number: int, origin: Origin) -> None:
         self._connection = connection
         self._number = number
-        self.origin = origin
+        self.origin: Origin = origin
         self._dropped = False
         self._reading = True
         self._outgoing = b""
+        self._sent = 0  # of what is outgoing
         self._waiting: deque[Address] = deque()  # addresses not tried yet
         self._racers: set[socket.socket] = set()  # attempts under way
         self.sock: Any = None
@@ -73,18 +76,16 @@ class Link:
 
     def next_address(self, error: Exception | None = None) -> None:
         """Try one more address, some time after the one before or when that failed (RFC 8305 5)."""
-        if self._waiting:
-            family, address = self._waiting.popleft()
-            racer = socket.socket(family, socket.SOCK_STREAM)
-            racer.setblocking(False)
-            failed = racer.connect_ex(address)
-            if failed not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
-                racer.close()
-                self.next_address(OSError(failed, os.strerror(failed)))
-                return
+        while self._waiting:
+            try:
+                racer = _connecting(*self._waiting.popleft())
+            except (OSError, ValueError) as refused:
+                error = refused
+                continue
             self._racers.add(racer)
             self._connection.selector.register(racer, _WRITE, lambda: self._raced(racer))
-        elif not self._racers:
+            return
+        if not self._racers:
             self.failed(error or OSError("the name has no address"))
 
     def _raced(self, racer: socket.socket) -> None:
@@ -179,19 +180,20 @@ class Link:
 
     def send(self, data: bytes) -> None:
         """Write, and report when all of it has left."""
-        self._outgoing += data
+        self._outgoing, self._sent = data, 0
         self._flush()
 
     def _flush(self) -> None:
         try:
-            while self._outgoing:
-                sent = self.sock.send(self._outgoing)
-                self._outgoing = self._outgoing[sent:]
+            # In pieces: what does not fit is not copied again and again.
+            while piece := self._outgoing[self._sent : self._sent + _WRITE_SIZE]:
+                self._sent += self.sock.send(piece)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._register()
         except OSError as error:
             self.failed(error)
         else:
+            self._outgoing = b""
             self._register()
             self._connection._take(WireMachine.bytes_sent, self._number)
 
@@ -220,6 +222,20 @@ class Link:
             if self.sock in self._connection.selector.get_map():
                 self._connection.selector.unregister(self.sock)
             self.sock.close()
+
+
+def _connecting(family: socket.AddressFamily, address: Any) -> socket.socket:
+    """Return a socket that has begun to connect; raise where the system will not even begin."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        failed = sock.connect_ex(address)
+        if failed not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
+            raise OSError(failed, os.strerror(failed))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def open_link(link: Link) -> None:

@@ -64,6 +64,8 @@ class Connection(AsyncConnectionDriver[EventT]):
         return self
 
     async def __aenter__(self) -> Self:
+        if self._manager is not None:
+            raise LocalProtocolError("entered already")
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         try:
@@ -83,9 +85,15 @@ class Connection(AsyncConnectionDriver[EventT]):
 
     async def _leave(self) -> None:
         """Close, and end the nursery without showing it the body's exception: it would wrap it."""
-        await self.aclose()
-        assert self._manager is not None
-        await self._manager.__aexit__(None, None, None)
+        manager, nursery = self._manager, self._nursery
+        assert manager is not None and nursery is not None
+        try:
+            await self.aclose()
+        finally:
+            # A cancellation that came here would take the place of the body's exception.
+            nursery.cancel_scope.shield = True
+            self._manager = None
+            await manager.__aexit__(None, None, None)
 
     async def aclose(self) -> None:
         """Close, and wait until everything is released."""
@@ -115,6 +123,8 @@ class Connection(AsyncConnectionDriver[EventT]):
                     self._deadline_reached()
         finally:
             self._task_released()
+            if not self._serving.cancel_called:
+                self.close()  # the nursery has ended: nothing can run any more
 
     def _now(self) -> float:
         return time.monotonic() if self._clock is None else self._clock.current_time()

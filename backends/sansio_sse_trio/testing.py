@@ -14,10 +14,11 @@ everybody waits, time jumps to the next thing that is due::
         sse_network.run(app)
 
 Only what is scripted takes time. Threads and real sockets live in another time, which would pass at
-random; here they are refused. pytest is needed for the fixture alone.
+random; here they are refused. Outside of pytest, ``sse_network`` is a plain generator function.
 """
 
 import random
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from math import inf
@@ -89,8 +90,11 @@ class _Stream(trio.abc.Stream):
 class _Refusal(trio.abc.SocketFactory, trio.abc.HostnameResolver):
     """What trio asks for real sockets and names."""
 
+    def __init__(self, fail: Callable[[BaseException], BaseException]) -> None:
+        self._fail = fail
+
     def socket(self, *args: object, **kwargs: object) -> NoReturn:
-        raise RuntimeError("a socket needs real time, and time is virtual here")
+        raise self._fail(RuntimeError("a socket needs real time, and time is virtual here"))
 
     async def getaddrinfo(self, *args: object, **kwargs: object) -> NoReturn:
         self.socket()
@@ -123,18 +127,23 @@ class _Pacemaker(trio.abc.Instrument):
         try:
             self._turn()
         except BaseException as error:  # an instrument must not raise
-            self.failure = self.failure or error
-            self.scope.cancel()
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> BaseException:
+        """End the run; return what will come out of it."""
+        self.failure = self.failure or error
+        self.scope.cancel()
+        return self.failure
 
     def _turn(self) -> None:
         run, alarm = self._run, self._alarm
         run.turn(trio.current_time())
         alarm.deadline = inf if run.clock.next_at is None else run.clock.next_at
+        if trio.to_thread.current_default_thread_limiter().borrowed_tokens:
+            raise RuntimeError("a thread needs real time, and time is virtual here")
         statistics = trio.lowlevel.current_statistics()
         if statistics.tasks_runnable:
             self._idle = 0
-        elif trio.to_thread.current_default_thread_limiter().borrowed_tokens:
-            raise RuntimeError("a thread needs real time, and time is virtual here")
         elif statistics.seconds_to_next_deadline < inf:
             self._idle = 0
             alarm.deadline = min(alarm.deadline, run.ends_at)
@@ -190,23 +199,23 @@ class SSENetwork(ApplicationNetwork):
         async def main() -> T:
             pacemaker.task = trio.lowlevel.current_task()
             pacemaker.task.name = "the application"
-            refusal = _Refusal()
+            refusal = _Refusal(pacemaker.fail)
             trio.socket.set_custom_socket_factory(refusal)
             trio.socket.set_custom_hostname_resolver(refusal)
             opener.set(self._open_stream)
             trio.lowlevel.spawn_system_task(pacemaker.hold_the_alarm)
-            result: Any = None
-            with pacemaker.scope:
-                result = await (app() if callable(app) else app)
-            if pacemaker.failure is not None:
-                raise pacemaker.failure
-            return result
+            try:
+                with pacemaker.scope:
+                    return await (app() if callable(app) else app)
+            finally:
+                if pacemaker.failure is not None:
+                    raise pacemaker.failure
+            raise AssertionError("nobody else cancels that scope")
 
         clock = trio.testing.MockClock(autojump_threshold=0)
         clock.jump(self.clock.now)
         with self.running(random, _scheduler._r), _in_order():
-            result: T = trio.run(main, clock=clock, instruments=[pacemaker])
-            return result
+            return trio.run(main, clock=clock, instruments=[pacemaker])
 
     async def _open_stream(self, origin: Origin, *, uds: object, context: object) -> _Stream:
         """Stand in for ``open_stream``: a name, TCP and TLS are all one to a script."""
@@ -230,15 +239,7 @@ def _in_order() -> Generator[None, None, None]:
         _scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before
 
 
-def _pytest() -> Any:
-    try:
-        import pytest
-    except ModuleNotFoundError:
-        return None
-    return pytest
-
-
-sse_network: Any = SSENetwork.fixture(_pytest())
+sse_network: Any = SSENetwork.fixture(sys.modules.get("pytest"))
 """A pytest fixture: a fresh :class:`SSENetwork`. Import it where tests are, or in ``conftest.py``.
 
 After the test it fails if a transport was left open: some connection was not closed.

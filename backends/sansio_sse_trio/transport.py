@@ -56,7 +56,7 @@ class Link:
 
     async def _read(self) -> None:
         while not self._dropped:
-            if self._gate is not None:
+            while self._gate is not None:
                 await self._gate.wait()
             data = await self._stream.receive_some(_READ_SIZE)
             if not data:

@@ -156,8 +156,10 @@ class PulledTransport:
         return self._wire.send(data)
 
     def close(self) -> None:
-        """Close at once, or stop opening; harmless when repeated."""
+        """Close at once, or stop opening, and drop what is kept; harmless when repeated."""
         self._wire.close()
+        self._pieces.clear()
+        self._ended = False
 
     # What the network tells.
 

@@ -135,8 +135,8 @@ class SimulatedConnection(SyncConnectionDriver):
     def _start(self) -> None:
         """There is nothing to get ready."""
 
-    def _turn(self, seconds: float | None) -> bool:
-        return self._simulation._turn(seconds)
+    def _turn(self, seconds: float | None) -> None:
+        self._simulation._turn(seconds)
 
     # --- The trace -----------------------------------------------------------------------------
 

@@ -51,8 +51,8 @@ async def test_connections_that_share_a_buffer_do_not_mix(sse: Face, tls: dict[s
         ]
 
         async def read(server: Server, letter: str) -> None:
-            options = {"ssl_context": tls["client"], "config": quick(on_end="finish")}
-            async with connect(server.url, **options) as connection:
+            config = quick(on_end="finish")
+            async with connect(server.url, config=config, ssl_context=tls["client"]) as connection:
                 data = await read_all(connection)
             assert data == [f"{number} " + letter * 5000 for number in range(400)]
 
@@ -86,11 +86,16 @@ async def test_body_reading_does_not_go_through_h11(
         raise AssertionError("h11 reads a body")
 
     for reader in ("ContentLengthReader", "ChunkedReader", "Http10Reader"):
-        monkeypatch.setattr(getattr(h11._readers, reader), "__call__", never)
+        monkeypatch.setattr(f"h11._readers.{reader}.__call__", never)
+    theirs = h11.Connection(h11.CLIENT)
+    theirs.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
+    theirs.receive_data(b"HTTP/1.1 200 OK\r\n\r\nbody")
+    theirs.next_event()
+    with pytest.raises(AssertionError, match="h11 reads a body"):
+        theirs.next_event()
     scripts = [drop("one", chunked=True), drop("two"), stay("three")]
     with Server(scripts, tls=tls["server"]) as server:
-        options = {"ssl_context": tls["client"], "config": quick()}
-        async with connect(server.url, **options) as connection:
+        async with connect(server.url, config=quick(), ssl_context=tls["client"]) as connection:
             assert [(await connection.receive(5)).data for _ in range(3)] == ["one", "two", "three"]
 
 

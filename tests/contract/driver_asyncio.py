@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -84,7 +84,7 @@ class Asyncio(Face):
 
 
 @asynccontextmanager
-async def _beside(function: Callable[..., Awaitable[Any]], *args: Any) -> AsyncIterator[Job]:
+async def _beside(function: Callable[..., Awaitable[Any]], *args: Any) -> AsyncGenerator[Job]:
     async def call() -> Any:
         return await function(*args)
 

@@ -6,7 +6,7 @@ Nothing ever suspends: an ``await`` of this face is a call that blocks.
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any
@@ -157,7 +157,7 @@ class Sockets(Face):
     @asynccontextmanager
     async def _beside(
         self, function: Callable[..., Awaitable[Any]], *args: Any
-    ) -> AsyncIterator[Job]:
+    ) -> AsyncGenerator[Job]:
         job = _Thread(function, *args)
         yield job
         await job.result()

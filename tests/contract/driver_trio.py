@@ -1,7 +1,7 @@
 """trio."""
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any
@@ -50,12 +50,12 @@ class Trio(Face):
     spare_threads = "Trio thread"
 
     def connect(self, url: str, **options: Any) -> Any:
-        nursery = self._nursery
+        here = self._nursery
 
         class Connection(sansio_sse_trio.Connection):
             # The one exception among signatures: a nursery, here that of the scenario.
-            async def open(self, given: trio.Nursery | None = None) -> Any:
-                return await super().open(given or nursery)
+            async def open(self, nursery: trio.Nursery | None = None) -> Any:
+                return await super().open(nursery or here)
 
         return Connection(url, **options)
 
@@ -107,7 +107,7 @@ class Trio(Face):
     @asynccontextmanager
     async def _beside(
         self, function: Callable[..., Awaitable[Any]], *args: Any
-    ) -> AsyncIterator[Job]:
+    ) -> AsyncGenerator[Job]:
         job = _Task()
         self._nursery.start_soon(job.run, function, *args)
         await trio.testing.wait_all_tasks_blocked()  # it begins before the block does

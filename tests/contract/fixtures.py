@@ -103,11 +103,7 @@ def cheap_collections() -> Iterator[None]:
 
 
 def our_threads() -> set[threading.Thread]:
-    """Return all threads but those which trio keeps, idle, for the next name to resolve."""
-    return {thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
-
-
-def _threads() -> set[threading.Thread]:
+    """Return all threads but those which a loop keeps, idle, for the next name to resolve."""
     spare = tuple(driver().spare_threads for driver in _DRIVERS)
     return {thread for thread in threading.enumerate() if not thread.name.startswith(spare)}
 

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
@@ -131,7 +131,7 @@ async def hold(
     certificates: Certificates,
     monkeypatch: pytest.MonkeyPatch,
     **options: Any,
-) -> AsyncIterator[Held]:
+) -> AsyncGenerator[Held]:
     """Bring a new connection into a phase, and tear the world around it down afterwards."""
     with ExitStack() as stack:
         servers: list[Server] = []
@@ -146,8 +146,8 @@ async def hold(
         attempts: Callable[[], int]
         reached: Callable[[], Any]
         state = CONNECTED
+        resolver = Resolver(monkeypatch)
         if phase == "resolving":
-            resolver = Resolver(monkeypatch)
             stack.callback(resolver.release.set)
             connection = sse.connect("http://slow.invalid/", **options)
             state = CONNECTING

@@ -318,7 +318,8 @@ async def test_a_refused_connection_is_tried_again_and_given_up_in_the_end(sse: 
             pytest.fail("entered")
     assert isinstance(caught.value.cause, ConnectError)
     assert [type(error) for error in watch.errors] == [ConnectError] * 4 + [ReconnectExhausted]
-    assert not watch.errors[0].request_sent  # type: ignore[attr-defined]
+    assert isinstance(watch.errors[0], ConnectError)
+    assert watch.errors[0].request_sent is False
     assert watch.states == [ConnectionState.CONNECTING, RECONNECTING, ERROR, CLOSED]
 
 

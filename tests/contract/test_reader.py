@@ -98,8 +98,9 @@ async def test_leaving_the_block_closes_and_the_exception_of_the_body_leaves_bar
     sse: Face,
 ) -> None:
     with Server(stay("hello")) as server:
+        connection = sse.connect(server.url)
         with pytest.raises(ZeroDivisionError) as caught:
-            async with sse.connect(server.url) as connection:
+            async with connection:
                 raise ZeroDivisionError
         assert caught.value.__context__ is None
         assert connection.state is CLOSED

@@ -91,8 +91,9 @@ async def test_nothing_is_lost_and_nothing_comes_twice(
 
 
 async def test_a_cursor_given_at_the_beginning_is_sent(sse: Face) -> None:
-    with Server(Unreliable(3)) as server:
-        cursor = server._scripts[""][0].ids[997]  # type: ignore[attr-defined]
+    unreliable = Unreliable(3)
+    with Server(unreliable) as server:
+        cursor = unreliable.ids[997]
         async with sse.connect(
             server.url,
             last_event_id=cursor,

@@ -1,14 +1,14 @@
 """What a hostile peer may cost."""
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 MIB = 1024 * 1024
 
 
 @contextmanager
-def bounded(limit: int) -> Iterator[None]:
+def bounded(limit: int) -> Generator[None]:
     """Fail if more memory is taken at any time than twice the limit and 16 MiB."""
     tracemalloc.start()
     try:

@@ -93,13 +93,13 @@ def test_a_deadlock_without_tasks() -> None:
 
 
 def test_time_that_stands_still_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sansio_sse_asyncio.testing._TURNS", 1000)
+    monkeypatch.setattr("sansio_sse.testing.application._TURNS", 1000)
 
     async def app() -> None:
         while True:  # noqa: ASYNC110  # that nothing is waited for is the point
             await asyncio.sleep(0)
 
-    with pytest.raises(RuntimeError, match="1000 turns of the loop, and it is still 0 s"):
+    with pytest.raises(RuntimeError, match="1000 turns, and it is still 0 s"):
         run(app())
 
 
