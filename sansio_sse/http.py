@@ -236,9 +236,11 @@ def join_url(base: str | None, url: str) -> str:
         netloc = _ascii_netloc(parts.netloc)
     except ValueError as error:
         raise ConfigError(f"url {redact_url(url)!r}: {error}") from None
-    if not netloc and parts.scheme in _DEFAULT_PORTS:
+    if parts.scheme and not netloc:
         # Else the path would take the place of the host: "http:]" would become "http://]".
-        raise ConfigError(f"url {redact_url(url)!r} has no host")
+        http = parts.scheme in _DEFAULT_PORTS
+        what = " has no host" if http else ": the scheme must be http or https"
+        raise ConfigError(f"url {redact_url(url)!r}{what}")
     path = quote(parts.path, safe=_SAFE_IN_TARGET)
     query = quote(parts.query, safe=_SAFE_IN_TARGET)
     return f"{parts.scheme}://{netloc}{path or '/'}{'?' if query else ''}{query}"

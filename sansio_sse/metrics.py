@@ -59,7 +59,7 @@ class ConnectionMetrics:
     bytes_received: int = 0
     """Body bytes of the stream, before decompression; heads and framing are not counted."""
     bytes_sent: int = 0
-    """Body bytes of requests and posts."""
+    """Body bytes of requests and posts, once a transport for them was open."""
     events_received: int = 0
     events_sent: int = 0
     """Posts answered with 2xx."""

@@ -124,6 +124,8 @@ def test_what_a_baseexception_means_is_not_ours_to_say() -> None:
         ("about:blank", InsecureRedirect, "scheme"),
         ("http://[", HTTPStatusError, "unusable Location"),
         ("//me@:80/", HTTPStatusError, "unusable Location"),
+        ("https:]", HTTPStatusError, "unusable Location .* has no host"),
+        (" a:]", HTTPStatusError, "unusable Location .* the scheme"),
         ("x" * 70 + ":y", InsecureRedirect, "scheme"),
     ],
 )

@@ -2145,7 +2145,9 @@ def test_the_error_of_a_post_says_whether_it_may_have_arrived(how: str, sent: bo
         play.tell(how, play.posted, ConnectionResetError())
     else:
         getattr(play, how)() if how == "due" else play.tell(how)
-    [error] = [answered.error for answered in play.said(PostAnswered)]
+    [answered] = play.said(PostAnswered)
+    error = answered.error
+    assert error is not None
     assert error.request_sent is sent
     assert error.url == "http://example.com/up?key=…"
     assert (error.attempt, error.events_received, error.accepted) == (0, 1, None)

@@ -38,7 +38,9 @@ def test_the_repr_of_a_configuration_has_no_credential() -> None:
     assert "hunter" not in repr(config)
 
 
-@pytest.mark.parametrize("url", ["http://[::1]:8000/a:b", "https://h/@me", "https://h/a:b@c", "/@me", "/a:b", "h:80/x"])
+@pytest.mark.parametrize(
+    "url", ["http://[::1]:8000/a:b", "https://h/@me", "https://h/a:b@c", "/@me", "/a:b", "h:80/x"]
+)
 def test_what_has_nothing_to_hide_is_shown(url: str) -> None:
     assert redact_url(url) == url
 

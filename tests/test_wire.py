@@ -737,6 +737,7 @@ def test_a_post_that_fails_says_whether_a_byte_of_it_was_sent(opened: bool) -> N
         wire.opened()
     wire.fails()
     [answered] = wire.said(PostAnswered)
+    assert answered.error is not None
     assert answered.error.request_sent is opened
     assert wire.machine.connection.metrics.bytes_sent == (2 if opened else 0)
 

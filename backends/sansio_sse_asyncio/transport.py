@@ -43,6 +43,7 @@ class Link(asyncio.BufferedProtocol):
         "_connection",
         "_dropped",
         "_number",
+        "_released",
         "_unsent",
         "_view",
         "below",
@@ -57,6 +58,7 @@ class Link(asyncio.BufferedProtocol):
         self._view = view
         self._blocked = False
         self._dropped = False
+        self._released = False
         self._unsent: memoryview | None = None
         self.opening: asyncio.Task[None] | None = None
         self.transport: Any = None
@@ -101,7 +103,12 @@ class Link(asyncio.BufferedProtocol):
             return
         if not self._dropped:
             self._connection._take(WireMachine.transport_failed, self._number, error)
-        self._connection._link_released(self._number, self)
+        self._release()
+
+    def _release(self) -> None:
+        if not self._released:
+            self._released = True
+            self._connection._link_released(self._number, self)
 
     def reading(self, on: bool) -> None:
         """Read, or do not."""
@@ -138,14 +145,15 @@ class Link(asyncio.BufferedProtocol):
             self._connection._take(WireMachine.bytes_sent, self._number)
 
     def opened(self, task: "asyncio.Task[None]") -> None:
-        """The opening is over; without a transport, so is the link."""
+        """The opening is over; if it came to nothing, so is the link."""
         self.opening = None
         error = None if task.cancelled() else task.exception()
-        if self.transport is not None:
-            return  # its end will be told by connection_lost
+        if error is None and not task.cancelled():
+            return  # the end of the transport will be told by connection_lost
+        # Perhaps there was a transport: what uvloop cancels while it makes one, it never tells of.
         if error is not None and not self._dropped:
             self._connection._take(WireMachine.transport_failed, self._number, error)
-        self._connection._link_released(self._number, self)
+        self._release()
 
     def drop(self) -> None:
         """Close at once, or stop opening."""

@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -85,14 +85,13 @@ class Connection(AsyncConnectionDriver[EventT]):
 
     async def _leave(self) -> None:
         """Close, and end the nursery without showing it the body's exception: it would wrap it."""
-        manager, nursery = self._manager, self._nursery
-        assert manager is not None and nursery is not None
+        assert self._manager is not None and self._nursery is not None
+        manager, self._manager = self._manager, None
         try:
             await self.aclose()
         finally:
             # A cancellation that came here would take the place of the body's exception.
-            nursery.cancel_scope.shield = True
-            self._manager = None
+            self._nursery.cancel_scope.shield = True
             await manager.__aexit__(None, None, None)
 
     async def aclose(self) -> None:
@@ -127,6 +126,8 @@ class Connection(AsyncConnectionDriver[EventT]):
                 self.close()  # the nursery has ended: nothing can run any more
 
     def _now(self) -> float:
+        if self._clock is None and trio.lowlevel.in_trio_run():
+            self._clock = trio.lowlevel.current_clock()
         return time.monotonic() if self._clock is None else self._clock.current_time()
 
     def _wall_clock(self) -> float:
@@ -151,10 +152,8 @@ class Connection(AsyncConnectionDriver[EventT]):
         if self._token is None:
             command()  # never started: there is no other place
             return
-        try:
+        with suppress(trio.RunFinishedError):  # and all transports with it
             self._token.run_sync_soon(command)
-        except trio.RunFinishedError:
-            pass  # and all transports with it
 
     def _spawn(self, task: Callable[..., Any], *args: Any) -> None:
         assert self._nursery is not None
@@ -172,9 +171,7 @@ class Connection(AsyncConnectionDriver[EventT]):
 
     def _drop(self, transport: int) -> None:
         link = self._links.pop(transport, None)
-        if isinstance(link, Link):
-            link.drop()
-        elif link is not None:
+        if link is not None:
             link.cancel()
 
     def _reading(self, transport: int, on: bool) -> None:

@@ -82,7 +82,7 @@ class Link:
             self._gate.set()
         self._gate = None if on else trio.Event()
 
-    def drop(self) -> None:
+    def cancel(self) -> None:
         """Close at once, or stop opening."""
         self._dropped = True
         self._scope.cancel()

@@ -120,7 +120,8 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> 
 def refused() -> tuple[str, int]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.2", 0))
-        return sock.getsockname()  # type: ignore[no-any-return]
+        name: tuple[str, int] = sock.getsockname()
+        return name
 
 
 async def test_the_race_of_addresses_passes_by_what_is_refused_and_what_is_silent(

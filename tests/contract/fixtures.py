@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).parent
+_FOLDERS = ("contract", "hostile", "asyncio", "sockets_driver", "trio_driver")
 
 
 def _drivers() -> list[Callable[[], Face]]:
@@ -52,9 +53,12 @@ def _name(driver: Callable[[], Face]) -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a scenario on every driver, and those outside of the contract suite on asyncio's."""
     if "sse" in metafunc.fixturenames:
-        only = {"asyncio": ("asyncio", "uvloop"), "hostile": ("asyncio",)}.get(
-            metafunc.definition.path.parent.name
-        )
+        only = {
+            "asyncio": ("asyncio", "uvloop"),
+            "hostile": ("asyncio",),
+            "sockets_driver": ("sockets",),
+            "trio_driver": ("trio",),
+        }.get(metafunc.definition.path.parent.name)
         drivers = [driver for driver in _DRIVERS if only is None or _name(driver) in only]
         metafunc.parametrize("sse", drivers, ids=_name, indirect=True)
 
@@ -89,7 +93,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give everything here a limit of its own: a test that hangs has failed."""
     for item in items:
         folder = item.path.parent.name
-        if folder in ("contract", "hostile", "asyncio") and not item.get_closest_marker("timeout"):
+        if folder in _FOLDERS and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(30))
 
 

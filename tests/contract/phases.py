@@ -177,27 +177,35 @@ async def hold(
         elif phase.startswith("streaming"):
             server = serve(_trickle, tls=certificates.good if "TLS" in phase else None)
             connection = sse.connect(server.url, **secure, **options)
-            attempts = lambda: len(server.requests)  # noqa: E731
-            reached = lambda: connection.metrics.events_received > 0  # noqa: E731
+            attempts, reached = (
+                lambda: len(server.requests),
+                lambda: connection.metrics.events_received > 0,
+            )
         elif phase.startswith("paused"):
             server = serve(_flood, tls=certificates.good if "TLS" in phase else None)
             options["config"] = quick(buffer_size=5)
             connection = sse.connect(server.url, **secure, **options)
-            attempts = lambda: len(server.requests)  # noqa: E731
-            reached = lambda: connection.metrics.events_received >= 5  # noqa: E731
+            attempts, reached = (
+                lambda: len(server.requests),
+                lambda: connection.metrics.events_received >= 5,
+            )
         elif phase == "pinging":
             server = serve(stay("hello")).at("/ping", _silence)
             beat = HeartbeatConfig(enabled=True, interval=0.02, timeout=8)
             options["config"] = quick(heartbeat=beat)
             connection = sse.connect(server.url, **options)
-            attempts = lambda: len(server.to("/events"))  # noqa: E731
-            reached = lambda: server.to("/ping")  # noqa: E731
+            attempts, reached = (
+                lambda: len(server.to("/events")),
+                lambda: server.to("/ping"),
+            )
         elif phase == "waiting to reconnect":
             server = serve(turn_away(503))
             connection = sse.connect(server.url, **options)
             state = RECONNECTING
-            attempts = lambda: len(server.requests)  # noqa: E731
-            reached = lambda: connection.state is RECONNECTING  # noqa: E731
+            attempts, reached = (
+                lambda: len(server.requests),
+                lambda: connection.state is RECONNECTING,
+            )
         else:
             raise NotImplementedError(phase)
         held = Held(connection, state, attempts)

@@ -82,6 +82,22 @@ async def test_entering_cancelled_leaves_nothing(async_sse: Face) -> None:
         await sse.released(connection, before)
 
 
+async def test_entering_cancelled_at_any_step_leaves_nothing(
+    async_sse: Face, tls: dict[str, Any]
+) -> None:
+    sse = async_sse
+    before = open_sockets()
+    with Server(stay("hello"), tls=tls["server"]) as server:
+        for step in [*range(16)] * 2:
+            connection = sse.connect(server.url, ssl_context=tls["client"])
+            async with sse.beside(connection.open) as job:
+                for _ in range(step):
+                    await sse.one_turn()
+                job.cancel()
+            await connection.aclose()
+            await sse.released(connection, before)
+
+
 async def test_wait_for_and_post_cancelled_leave_nothing(async_sse: Face) -> None:
     sse = async_sse
 

@@ -94,6 +94,32 @@ async def test_open_serves_those_who_want_no_block(sse: Face) -> None:
         await connection.wait_closed()
 
 
+async def test_entering_twice_is_out_of_order(sse: Face) -> None:
+    with Server(stay("hello")) as server:
+        connection = sse.connect(server.url)
+        async with connection:
+            with pytest.raises(LocalProtocolError):
+                async with connection:
+                    pytest.fail("entered")
+        with pytest.raises(LocalProtocolError):
+            async with connection:
+                pytest.fail("entered")
+        assert connection.state is ConnectionState.CLOSED
+
+
+async def test_waiting_before_the_context_is_entered(sse: Face) -> None:
+    connection = sse.connect("http://127.0.0.1:1/")
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await connection.wait_for(ConnectionState.CONNECTED, timeout=0.05)
+    assert time.monotonic() - began > 0.04
+    changes = connection.state_changes()
+    assert (await anext(changes)).new is ConnectionState.DISCONNECTED
+    async with sse.beside(connection.wait_closed):
+        connection.close()
+    assert [change.new async for change in changes] == [ConnectionState.CLOSED]
+
+
 async def test_leaving_the_block_closes_and_the_exception_of_the_body_leaves_bare(
     sse: Face,
 ) -> None:
@@ -137,6 +163,22 @@ async def test_receive_times_out_and_loses_nothing(sse: Face) -> None:
                     await connection.receive(timeout)
             go.set()
             assert (await connection.receive(timeout=5)).data == "hello"
+
+
+async def test_a_timeout_comes_although_the_stream_is_busy_with_something_else(sse: Face) -> None:
+    def chatter(peer: Peer, seen: Seen) -> None:
+        peer.stream()
+        while True:
+            peer.body(b": still here\n" * 5000)
+
+    with Server(chatter) as server:
+        async with sse.connect(server.url) as connection:
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                await connection.receive(timeout=0.05)
+            with pytest.raises(TimeoutError):
+                await connection.wait_for(ConnectionState.ERROR, timeout=0.05)
+            assert time.monotonic() - began < 2
 
 
 async def test_timeouts_that_race_with_events_lose_nothing(sse: Face) -> None:

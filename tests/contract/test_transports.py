@@ -91,10 +91,11 @@ async def test_a_unix_socket(sse: Face, tls: dict[str, Any], tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
-async def test_a_unix_socket_that_is_not_there(sse: Face, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["none", "too long" * 30, "nu\0l"])
+async def test_a_unix_socket_that_is_not_there(sse: Face, tmp_path: Path, name: str) -> None:
     config = ConnectionConfig(reconnection=ONCE)
     with pytest.raises(ConnectError):
-        async with sse.connect("http://localhost/", uds=str(tmp_path / "none"), config=config):
+        async with sse.connect("http://localhost/", uds=str(tmp_path / name), config=config):
             pytest.fail("entered")
 
 

@@ -92,11 +92,31 @@ async def test_an_endless_event_of_short_lines(sse: Face, line: bytes) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    [b"\n", b"\r", b"\r\n", b":\n", b": " + b"x" * 1000 + b"\n", b"unknown: x\n", b"id: 1\n",
-     b"id: 1\n\n", b"event: x\n\n", b"retry: 1\n"],
-    ids=["LF", "CR", "CRLF", "empty comments", "comments", "unknown fields", "ids", "id blocks",
-         "event types", "retry"],
-)  # fmt: skip
+    [
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b":\n",
+        b": " + b"x" * 1000 + b"\n",
+        b"unknown: x\n",
+        b"id: 1\n",
+        b"id: 1\n\n",
+        b"event: x\n\n",
+        b"retry: 1\n",
+    ],
+    ids=[
+        "LF",
+        "CR",
+        "CRLF",
+        "empty comments",
+        "comments",
+        "unknown fields",
+        "ids",
+        "id blocks",
+        "event types",
+        "retry",
+    ],
+)
 async def test_a_flood_of_nothing_costs_nothing(sse: Face, piece: bytes) -> None:
     def script(peer: Peer, seen: Seen) -> None:
         peer.stream()

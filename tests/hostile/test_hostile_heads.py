@@ -220,9 +220,14 @@ async def test_a_redirect_to_another_origin_carries_no_credentials(sse: Face) ->
         assert first.requests[1].header(name) is None
     names = {name.lower() for name, _ in seen.headers}
     assert names == {
-        "host", "accept", "accept-encoding", "accept-language", "cache-control", "user-agent",
+        "host",
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "user-agent",
         "last-event-id",
-    }  # fmt: skip
+    }
     assert seen.header("User-Agent") == "mine/1"
 
 
