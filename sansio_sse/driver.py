@@ -446,6 +446,12 @@ class ConnectionDriver(Generic[EventT]):
         # By way of the loop even on its own thread: a signal handler may interrupt an input.
         self._from_elsewhere(self._close_now)
 
+    def _check_idle(self) -> None:
+        """Refuse to enter what is entered already, before anything that a failure would close."""
+        state = self._machine.state
+        if state not in (_DISCONNECTED, _ERROR):
+            raise LocalProtocolError(f"cannot connect: the connection is {state.value}")
+
     def _connect_now(self) -> None:
         self._take(WireMachine.connect)
 

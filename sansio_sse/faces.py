@@ -231,6 +231,7 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
 
     def open(self) -> Self:
         """Enter without a block: begin, and (unless ``wait=False``) return when accepted."""
+        self._check_idle()
         try:
             self._begin()
             if self._wait_entered:
@@ -311,7 +312,9 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
         the error of the exchange; it may take ``timeouts.connect + timeouts.response`` at most.
         Never repeated by itself.
         """
-        return self._run(self._started_first(self._posting(path_or_url, method, headers, content, json)))
+        return self._run(
+            self._started_first(self._posting(path_or_url, method, headers, content, json))
+        )
 
     def wait_closed(self) -> None:
         """Return when the connection is closed and no task, socket or timer of it is left."""

@@ -46,6 +46,7 @@ class Connection(AsyncConnectionDriver[EventT]):
 
     async def open(self) -> Self:
         """Enter without a block: begin, and (unless ``wait=False``) return when accepted."""
+        self._check_idle()
         try:
             await self._enter()
         except BaseException:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sansio_sse import Origin, WireMachine
@@ -83,7 +84,7 @@ class Link:
                 error = refused
                 continue
             self._racers.add(racer)
-            self._connection.selector.register(racer, _WRITE, lambda: self._raced(racer))
+            self._connection.selector.register(racer, _WRITE, partial(self._raced, racer))
             return
         if not self._racers:
             self.failed(error or OSError("the name has no address"))

@@ -55,6 +55,7 @@ class Connection(AsyncConnectionDriver[EventT]):
 
     async def open(self, nursery: trio.Nursery) -> Self:
         """Enter without a block, with tasks in ``nursery``; ``aclose()`` ends them."""
+        self._check_idle()
         self._nursery = nursery
         try:
             await self._enter()
@@ -85,8 +86,9 @@ class Connection(AsyncConnectionDriver[EventT]):
 
     async def _leave(self) -> None:
         """Close, and end the nursery without showing it the body's exception: it would wrap it."""
-        assert self._manager is not None and self._nursery is not None
         manager, self._manager = self._manager, None
+        assert manager is not None
+        assert self._nursery is not None
         try:
             await self.aclose()
         finally:

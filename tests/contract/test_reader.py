@@ -101,6 +101,7 @@ async def test_entering_twice_is_out_of_order(sse: Face) -> None:
             with pytest.raises(LocalProtocolError):
                 async with connection:
                     pytest.fail("entered")
+            assert (await connection.receive(5)).data == "hello", "the stream is none the worse"
         with pytest.raises(LocalProtocolError):
             async with connection:
                 pytest.fail("entered")

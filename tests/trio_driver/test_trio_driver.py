@@ -47,14 +47,17 @@ def test_guest_mode(sse: Face) -> None:
 async def test_a_context_that_is_left_cancelled_does_not_swallow_the_body_s_exception(
     sse: Face,
 ) -> None:
-    with Server(stay("hello")) as server:
-        with pytest.raises(ZeroDivisionError), trio.CancelScope() as scope:
-            async with connect(server.url):
+    async def follow(url: str) -> None:
+        with trio.CancelScope() as scope:
+            async with connect(url):
                 scope.cancel()
                 try:
                     await trio.sleep_forever()
                 finally:
                     raise ZeroDivisionError
+
+    with Server(stay("hello")) as server, pytest.raises(ZeroDivisionError):
+        await follow(server.url)
 
 
 async def test_cancelling_the_body_is_caught_by_its_own_scope(sse: Face) -> None:
