@@ -63,8 +63,9 @@ async def test_a_context_that_is_left_cancelled_does_not_swallow_the_body_s_exce
 async def test_cancelling_the_body_is_caught_by_its_own_scope(sse: Face) -> None:
     before = open_sockets()
     with Server(stay("hello")) as server:
+        connection = connect(server.url)
         with trio.CancelScope() as scope:
-            async with connect(server.url) as connection:
+            async with connection:
                 scope.cancel()
                 await connection.wait_for(CLOSED)
         assert scope.cancelled_caught
