@@ -431,6 +431,7 @@ async def test_iterators_that_nobody_reads_are_bounded(sse: Face) -> None:
             errors = connection.errors()
             await sse.until(lambda: errors.dropped >= 10, connection)
             connection.close()
+            await connection.wait_closed()
             kept = [error async for error in errors]
             assert len(kept) == 1000
     assert len(server.requests) >= 1010
