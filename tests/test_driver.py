@@ -1063,3 +1063,10 @@ def test_a_connection_holds_no_reference_to_itself() -> None:
     gone = weakref.ref(connection)
     del connection
     assert gone() is None, "no cycle: it goes without the garbage collector"
+
+
+def test_what_is_entered_already_is_refused_before_anything_is_closed() -> None:
+    connection = streaming()
+    with pytest.raises(LocalProtocolError, match="the connection is connected"):
+        connection._check_idle()
+    assert state_of(connection).value == "connected"

@@ -568,3 +568,11 @@ def test_heads_that_h11_reads_in_quadratic_time_are_refused_before() -> None:
 def test_an_exchange_is_small_after_the_head() -> None:
     exchange = received(b"HTTP/1.1 200 OK\r\n\r\n")
     assert sys.getsizeof(exchange) <= 128
+
+
+@pytest.mark.parametrize("blank", ["\x0b", "\x0c"])
+def test_an_id_with_an_odd_blank_is_sent_as_it_is(blank: str) -> None:
+    headers = (("Last-Event-ID", f"a{blank}b"),)
+    head = Http1Exchange(Request("GET", "http://a.example/", headers)).start()
+    assert b"Last-Event-ID: a" + blank.encode() + b"b\r\n" in head
+    assert head.endswith(b"\r\n\r\n")
