@@ -8,9 +8,10 @@ Three kinds, each a small immutable object:
 * **news**, which go to whoever watches: :class:`StateChanged`, :class:`ErrorOccurred`,
   :class:`ScheduleReconnect`, :class:`PostAnswered`;
 * **work**, which the driver does: at the level of HTTP :class:`Connect`, :class:`Disconnect`,
-  :class:`SendPing`, :class:`SendPost`, :class:`PauseReading`, :class:`ResumeReading`; at the level
-  of bytes :class:`OpenTransport`, :class:`SendBytes`, :class:`CloseTransport`,
-  :class:`PauseTransport`, :class:`ResumeTransport`; and at both :class:`PrepareRequest`.
+  :class:`Release`, :class:`SendPing`, :class:`SendPost`, :class:`PauseReading`,
+  :class:`ResumeReading`; at the level of bytes :class:`OpenTransport`, :class:`SendBytes`,
+  :class:`CloseTransport`, :class:`KeepTransport`, :class:`PauseTransport`,
+  :class:`ResumeTransport`; and at both :class:`RequestAdmission` and :class:`PrepareRequest`.
 
 Numbers: every exchange (a connect, each hop of a redirect, a ping, a post) has a number which is
 never used again, and so has every transport. Where a person sees a number (in ``ScheduleReconnect``
@@ -36,11 +37,14 @@ __all__ = [
     "Disconnect",
     "ErrorOccurred",
     "Event",
+    "KeepTransport",
     "OpenTransport",
     "PauseReading",
     "PauseTransport",
     "PostAnswered",
     "PrepareRequest",
+    "Release",
+    "RequestAdmission",
     "ResumeReading",
     "ResumeTransport",
     "ScheduleReconnect",
@@ -137,6 +141,17 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """The stream of an exchange ended as it should: read what is left of its body and keep its way.
+
+    Only for machines with ``reuse=True``. Answer with ``drained`` when that is done, or cannot be;
+    a :class:`Disconnect` of the same number takes it back.
+    """
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class SendPing:
     """Send ``request`` as exchange ``ping``, beside the stream."""
 
@@ -150,6 +165,17 @@ class SendPost:
 
     request: Request
     post: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAdmission:
+    """May exchange ``attempt`` begin, and where? Answer with ``admitted``, whenever that may be.
+
+    Only for machines with ``admission=True``. A :class:`Disconnect` (in bytes:
+    :class:`CloseTransport`) of the same number takes it back.
+    """
+
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +208,10 @@ ConnectionAction: TypeAlias = (
     | PostAnswered
     | Connect
     | Disconnect
+    | Release
     | SendPing
     | SendPost
+    | RequestAdmission
     | PrepareRequest
     | PauseReading
     | ResumeReading
@@ -220,6 +248,19 @@ class CloseTransport:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepTransport:
+    """The exchange is over and its transport could carry another to ``origin``, for ``seconds``.
+
+    Keep it, or close it; no answer. Whoever keeps it gives it to a later
+    :class:`OpenTransport` of that origin, under the number of that one.
+    """
+
+    transport: int
+    origin: Origin
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class PauseTransport:
     """Stop reading; no answer."""
 
@@ -239,10 +280,12 @@ WireAction: TypeAlias = (
     | ErrorOccurred
     | ScheduleReconnect
     | PostAnswered
+    | RequestAdmission
     | PrepareRequest
     | OpenTransport
     | SendBytes
     | CloseTransport
+    | KeepTransport
     | PauseTransport
     | ResumeTransport
 )

@@ -6,20 +6,24 @@ and the value, at the line that made it, not an hour later in a reconnect.
 There is no total timeout on a stream: it would kill healthy ones.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
-from .errors import ConfigError
-from .http import Headers, HeadersInput, join_url, make_request
+from .errors import ConfigError, redact_url
+from .http import Headers, HeadersInput, Origin, join_url, make_request
 
 __all__ = [
+    "BreakerConfig",
     "ConnectionConfig",
+    "Endpoint",
     "HeartbeatConfig",
     "Limits",
+    "PoolConfig",
     "ReconnectionPolicy",
     "Timeouts",
+    "make_endpoints",
 ]
 
 OnEnd = Literal["reconnect", "finish"]
@@ -184,6 +188,34 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerConfig:
+    """When an endpoint is taken for broken, when it is tried again, when streams return to it.
+
+    >>> BreakerConfig(failures=0)
+    Traceback (most recent call last):
+    sansio_sse.errors.ConfigError: BreakerConfig.failures must be a whole number, at least 1, ...
+    """
+
+    failures: int = 5
+    """Failures in a row that open the breaker."""
+    successes: int = 3
+    """Successes in a row that close it again, once it is half open."""
+    open_for: float = 60.0
+    """Seconds during which an open breaker lets nothing through."""
+    half_open: int = 1
+    """Attempts that a half-open breaker lets through at a time."""
+    failback_after: float = 30.0
+    """Seconds without a failure after which streams elsewhere return to a better endpoint."""
+
+    def __post_init__(self) -> None:
+        _integer(self, "failures", low=1)
+        _integer(self, "successes", low=1)
+        _number(self, "open_for", low=0)
+        _integer(self, "half_open", low=1)
+        _number(self, "failback_after", low=0)
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionConfig:
     """Everything about one connection that is not its request.
 
@@ -212,6 +244,8 @@ class ConnectionConfig:
     caller gave a cursor; ``always``."""
     retry_statuses: Collection[int] = RETRY_STATUSES
     """Statuses that are worth a retry."""
+    breaker: BreakerConfig = field(default_factory=BreakerConfig)
+    """For a connection with ``endpoints=``: when to turn away from one, and when to return."""
 
     def __post_init__(self) -> None:
         if self.base_url is not None:
@@ -222,6 +256,7 @@ class ConnectionConfig:
         _instance(self, "heartbeat", HeartbeatConfig)
         _instance(self, "timeouts", Timeouts)
         _instance(self, "limits", Limits)
+        _instance(self, "breaker", BreakerConfig)
         _integer(self, "buffer_size", low=1)
         _choice(self, "overflow", ("block", "drop_oldest", "error"))
         _choice(self, "on_end", (None, "reconnect", "finish"))
@@ -240,3 +275,131 @@ class ConnectionConfig:
 
 def _checked_headers(headers: HeadersInput) -> Headers:
     return make_request("GET", "http://checked.invalid/", headers=headers).headers
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One of several places where the same streams are served.
+
+    >>> Endpoint("https://eu.example.com/events?key=secret", priority=1)
+    Endpoint('https://eu.example.com/events?key=…', weight=1, priority=1, cursor_domain=None)
+    """
+
+    url: str
+    weight: float = 1.0
+    """Its share of the load, next to the others'."""
+    priority: int = 0
+    """For the strategy ``"priority"``: the lowest number that is healthy gets everything."""
+    cursor_domain: str | None = None
+    """Where its event ids mean something; an id never goes to an endpoint of another domain.
+
+    ``None`` is a domain too, the one of replicas: all endpoints that say nothing share it."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.url, str):
+            raise ConfigError(f"Endpoint.url must be a string, not {type(self.url).__name__}")
+        make_request("GET", self.url)
+        _number(self, "weight", low=0, above=True)
+        if not isinstance(self.priority, int) or isinstance(self.priority, bool):
+            raise ConfigError(f"Endpoint.priority must be a whole number, not {self.priority!r}")
+        if self.cursor_domain is not None:
+            _instance(self, "cursor_domain", str)
+
+    @property
+    def origin(self) -> Origin:
+        """Where its connections go."""
+        return Origin.of(self.url)
+
+    @property
+    def name(self) -> str:
+        """Its url without credentials: what people and metrics are shown."""
+        return redact_url(self.url)
+
+    def __repr__(self) -> str:
+        return (
+            f"Endpoint({self.name!r}, weight={self.weight:g}, priority={self.priority},"
+            f" cursor_domain={self.cursor_domain!r})"
+        )
+
+
+def make_endpoints(owner: str, endpoints: object) -> tuple[Endpoint, ...]:
+    """Return endpoints for what a caller gave: urls and :class:`Endpoint` objects.
+
+    Raises :class:`ConfigError` in the name of ``owner`` where there are none, or two alike.
+    """
+    if isinstance(endpoints, str | Endpoint):
+        endpoints = [endpoints]
+    if not isinstance(endpoints, Sequence) or not endpoints:
+        raise ConfigError(f"{owner} must be a list of urls or Endpoint objects, at least one")
+    made = tuple(
+        item if isinstance(item, Endpoint) else Endpoint(item)
+        for item in endpoints  # pyright: ignore[reportUnknownVariableType] -- looked at one by one
+    )
+    for position, endpoint in enumerate(made):
+        if endpoint.url in (other.url for other in made[:position]):
+            raise ConfigError(f"{owner}: {endpoint.name} is there twice; give it a weight instead")
+    return made
+
+
+Strategy = Literal["round_robin", "least_loaded", "priority"]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """Everything about a pool: where its members connect, how many there are, how they live.
+
+    ``endpoints`` are urls or :class:`Endpoint` objects; seconds are floats.
+
+    >>> config = PoolConfig(["https://eu.example.com/events", "https://us.example.com/events"])
+    >>> config.max_size, config.strategy
+    (10, 'round_robin')
+    >>> PoolConfig([])
+    Traceback (most recent call last):
+    sansio_sse.errors.ConfigError: PoolConfig.endpoints must be a list of urls or Endpoint ...
+    """
+
+    endpoints: Sequence[Endpoint | str]
+    connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+    """For every member; its ``breaker`` is not used."""
+    min_size: int = 0
+    """Members of the pool's own scope that are kept connected, in use or not."""
+    max_size: int = 10
+    """Members at most, whatever they are doing."""
+    max_idle: float = 90.0
+    """Seconds after which a member that nobody uses is closed, beyond ``min_size``."""
+    max_lifetime: float | None = None
+    """Seconds after which a member is replaced, up to a tenth earlier by chance. One that is in
+    use is not cut: it is closed when it is released."""
+    max_connecting: int = 10
+    """Attempts under way at one time, first ones and retries alike."""
+    max_connecting_per_origin: int | None = None
+    """The same for each origin; None: no limit of its own."""
+    acquire_timeout: float = 30.0
+    """Seconds that ``acquire`` and ``stream`` wait at most, unless told otherwise."""
+    max_backlog_age: float = 30.0
+    """Seconds for which a member that nobody reads may hold unread events in a full buffer."""
+    strategy: Strategy = "round_robin"
+    """How an endpoint is chosen among those that are healthy."""
+    breaker: BreakerConfig = field(default_factory=BreakerConfig)
+
+    def __post_init__(self) -> None:
+        made = make_endpoints("PoolConfig.endpoints", self.endpoints)
+        object.__setattr__(self, "endpoints", made)
+        _instance(self, "connection", ConnectionConfig)
+        _instance(self, "breaker", BreakerConfig)
+        _integer(self, "max_size", low=1)
+        _integer(self, "min_size", low=0)
+        if self.min_size > self.max_size:
+            raise ConfigError(
+                f"PoolConfig.min_size ({self.min_size}) must not be above max_size"
+                f" ({self.max_size})"
+            )
+        _number(self, "max_idle", low=0)
+        if self.max_lifetime is not None:
+            _number(self, "max_lifetime", low=0, above=True)
+        _integer(self, "max_connecting", low=1)
+        if self.max_connecting_per_origin is not None:
+            _integer(self, "max_connecting_per_origin", low=1)
+        _number(self, "acquire_timeout", low=0)
+        _number(self, "max_backlog_age", low=0, above=True)
+        _choice(self, "strategy", ("round_robin", "least_loaded", "priority"))

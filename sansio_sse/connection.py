@@ -38,6 +38,8 @@ from .actions import (
     PauseReading,
     PostAnswered,
     PrepareRequest,
+    Release,
+    RequestAdmission,
     ResumeReading,
     ScheduleReconnect,
     SendPing,
@@ -85,7 +87,7 @@ from .reconnection import Reconnection
 from .states import TRANSITIONS, ConnectionState
 from .timers import Due, Timer, earlier
 
-__all__ = ["ConnectionMachine", "Include", "Until"]
+__all__ = ["ConnectionMachine", "Include", "Until", "with_defaults"]
 
 Include: TypeAlias = Literal["connected", "comments", "ids"]
 """What can join the events: ``Connected``, ``Comment`` and ``LastEventIdChanged``."""
@@ -111,6 +113,7 @@ NO_ACTIONS: Sequence[Any] = ()
 
 _FINITE_IDLE = 600.0
 _STREAM_IDLE = 300.0
+_DRAIN = 1.0  # seconds for the rest of a body nobody wants, so that its transport can be used again
 
 DEFAULT_HEADERS = (
     ("Accept", "text/event-stream"),
@@ -145,6 +148,10 @@ class ConnectionMachine:
     :param decide: may overrule what a response means.
     :param prepare: ask for :class:`PrepareRequest` before each attempt.
     :param include: which of ``"connected"``, ``"comments"``, ``"ids"`` join the events.
+    :param admission: ask with :class:`RequestAdmission` before each attempt whether it may begin,
+        and where.
+    :param reuse: end a finite stream that ended well with :class:`Release`, so that its transport
+        can be used again.
 
     >>> machine = ConnectionMachine(Request("GET", "http://example.com/events"))
     >>> changed, connect = machine.connect(now=0.0)
@@ -157,6 +164,7 @@ class ConnectionMachine:
     __slots__ = (
         "_accepted_at",
         "_acted",
+        "_admission",
         "_attempt",
         "_began",
         "_config",
@@ -165,6 +173,7 @@ class ConnectionMachine:
         "_doubted",
         "_decide",
         "_decoder",
+        "_drain",
         "_error",
         "_finite",
         "_gave_id",
@@ -188,6 +197,7 @@ class ConnectionMachine:
         "_reconnection",
         "_request",
         "_response",
+        "_reuse",
         "_sent",
         "_settled",
         "_state",
@@ -207,6 +217,8 @@ class ConnectionMachine:
         decide: Decide | None = None,
         prepare: bool = False,
         include: Collection[Include] = (),
+        admission: bool = False,
+        reuse: bool = False,
     ) -> None:
         config = config or ConnectionConfig()
         unknown = set(include) - {"connected", "comments", "ids"}
@@ -219,10 +231,12 @@ class ConnectionMachine:
         self._until = until
         self._decide = decide
         self._prepare = prepare
+        self._admission = admission
+        self._reuse = reuse
         self._include = frozenset(include)
         given = request.header("last-event-id")
         self._cursor = _checked_cursor(last_event_id or given or "")
-        self._original = _with_defaults(request)
+        self._original = with_defaults(request)
         if config.heartbeat.enabled:
             ping_request(
                 self._original, config.heartbeat.ping_endpoint
@@ -244,6 +258,7 @@ class ConnectionMachine:
         self._gave_id = False
         self._posts: dict[int, _Post] | None = None
         self._paused_at: float | None = None
+        self._drain: tuple[int, float] | None = None  # the exchange that drains, and until when
 
         # The attempt under way.
         self._attempt: AttemptInProgress | None = None  # None once accepted
@@ -328,6 +343,11 @@ class ConnectionMachine:
     def paused(self) -> bool:
         """Whether reading is paused."""
         return self._paused_at is not None
+
+    @property
+    def draining(self) -> bool:
+        """Whether the rest of a body is being read, so that its transport can be used again."""
+        return self._drain is not None
 
     @property
     def reconnect_at(self) -> float | None:
@@ -483,6 +503,23 @@ class ConnectionMachine:
 
     # --- What happened -------------------------------------------------------------------------
 
+    def admitted(
+        self, attempt: int, request: Request, now: float, *, keep_cursor: bool = True
+    ) -> Sequence[ConnectionAction]:
+        """Exchange ``attempt`` may begin, with ``request``.
+
+        ``keep_cursor=False``: what is there now does not know the ids of what was there before.
+        """
+        self._clock(now)
+        if attempt != self._stream or self._attempt is None or self._phase is not None:
+            return NO_ACTIONS
+        actions: Actions = []
+        if not keep_cursor:
+            self._forget_cursor()
+        self._original = with_defaults(request)
+        self._set_out(actions)
+        return self._armed(actions)
+
     def request_prepared(
         self, attempt: int, request: Request, now: float
     ) -> Sequence[ConnectionAction]:
@@ -632,11 +669,18 @@ class ConnectionMachine:
         elif self._until is not None:
             self._fail(StreamTruncated("the stream ended before its terminal event"), actions)
         elif self._finite:
-            self._abandon(actions)
+            self._abandon(actions, well=True)
             self._change(_DISCONNECTED, actions)
         else:
             self._fail(ConnectionLost("the server ended the stream"), actions)
         return self._armed(actions)
+
+    def drained(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
+        """What was released as exchange ``attempt`` is over, its transport kept or not."""
+        self._clock(now)
+        if self._drain is not None and self._drain[0] == attempt:
+            self._drain = None
+        return self._armed([])
 
     def connect_failed(
         self, attempt: int, error: BaseException, now: float
@@ -753,21 +797,33 @@ class ConnectionMachine:
     # --- Attempts ------------------------------------------------------------------------------
 
     def _begin(self, actions: Actions) -> None:
-        """Begin an attempt: ask for the request if the caller wants to prepare it, else send it."""
-        now = self._now
-        retrying = self._state is _RECONNECTING
+        """Begin an attempt: ask whether and where, if somebody wants to be asked, or set out."""
         status, error = self._previous
         facts = Attempt(self.retries, status, error, str(self._original.origin))
         self._attempt = AttemptInProgress(facts)
-        self._began = now
         self._sent = self._acted = False
+        self._number += 1
+        self._stream = self._number
+        self._find_way(actions)
+
+    def _find_way(self, actions: Actions) -> None:
+        """Ask whether and where the attempt may go, if that is not known."""
+        if self._admission:
+            self._began = self._now
+            self._phase = None  # it may take as long as it takes: whoever admits has a clock too
+            actions.append(RequestAdmission(self._stream))
+        else:
+            self._set_out(actions)
+
+    def _set_out(self, actions: Actions) -> None:
+        """Send the attempt's request; ask for it first if the caller wants to prepare it."""
+        now = self._now
+        self._began = now
         self._request = self._original
-        if retrying:
+        if self._state is _RECONNECTING:
             self.metrics.reconnect_attempts += 1
         else:
             self.metrics.connect_attempts += 1
-        self._number += 1
-        self._stream = self._number
         request = _with_cursor(self._original, self._cursor)
         if self._prepare:
             self._wait(Timer.PREPARE, now + self._config.timeouts.connect)
@@ -921,7 +977,7 @@ class ConnectionMachine:
         if error is not None:
             self._fail(error, actions)
         else:
-            self._abandon(actions)
+            self._abandon(actions, well=True)
             self._change(_DISCONNECTED, actions)
         return self._armed(actions)
 
@@ -954,8 +1010,10 @@ class ConnectionMachine:
 
         ``delay`` replaces the policy's; ``replay`` says that the caller wants it whatever was sent.
         """
-        if not self.explain(error):
+        accepted = self.explain(error)
+        if not accepted:
             self._count_outcome(success=False)
+        self._failed_there(error, accepted)
         sent = self._sent or self._acted
         request = self._request
         self._abandon(actions)
@@ -963,7 +1021,7 @@ class ConnectionMachine:
         self._previous = (None if response is None else response.status, error)
         policy = self._config.reconnection
         if (
-            error.retryable
+            self._is_worth_a_retry(error)
             and policy.enabled
             and (
                 replay
@@ -998,6 +1056,12 @@ class ConnectionMachine:
         self._error = error
         self._change(_ERROR, actions, error)
 
+    def _failed_there(self, error: SSEError, accepted: bool) -> None:
+        """Note where it failed; for those who could go elsewhere."""
+
+    def _is_worth_a_retry(self, error: SSEError) -> bool:
+        return error.retryable
+
     def explain(self, error: SSEError) -> bool:
         """Give an error its context; return whether the stream had been accepted."""
         accepted = self._attempt is None
@@ -1023,8 +1087,14 @@ class ConnectionMachine:
         )
         return error.with_context_of(last)
 
-    def _abandon(self, actions: Actions) -> None:
-        """Let go of the attempt or the stream, and of its ping; keep what the next one needs."""
+    def _abandon(self, actions: Actions, *, well: bool = False) -> None:
+        """Let go of the attempt or the stream, and of its ping; keep what the next one needs.
+
+        ``well``: a stream ended as it should, and its transport may be of use.
+        """
+        if self._drain is not None:
+            actions.append(Disconnect(self._drain[0]))
+            self._drain = None
         if self._parser is not None:
             self._retire_parser(self._parser.last_event_id)
         if self._state is _CONNECTED:
@@ -1034,12 +1104,21 @@ class ConnectionMachine:
                 self.metrics.longest_silence = max(self.metrics.longest_silence, silence)
         self._abandon_ping(actions)
         if self._stream:
-            actions.append(Disconnect(self._stream))
+            if well and self._reuse:
+                self._drain = (self._stream, self._now + _DRAIN)
+                actions.append(Release(self._stream))
+            else:
+                actions.append(Disconnect(self._stream))
         self._stream = 0
         self._attempt = None
         self._decoder = None
         self._heartbeat = None
         self._phase = None
+
+    def _forget_cursor(self) -> None:
+        """Begin from the beginning: what comes next has other ids."""
+        self._cursor = ""
+        self._gave_id = False
 
     def _retire_parser(self, cursor: str) -> None:
         """Keep what outlives an attempt.
@@ -1164,6 +1243,8 @@ class ConnectionMachine:
                 due = (at, Timer.STABILITY)
             if self._paused_at is None:
                 due = self._next_life_due(due)
+        if self._drain is not None:
+            due = earlier(due, self._drain[1], Timer.DRAIN)
         if self._posts is not None:
             for post in self._posts.values():
                 due = earlier(due, post.give_up, Timer.POST)
@@ -1227,9 +1308,19 @@ class ConnectionMachine:
             case Timer.POST:
                 self._expire_posts(actions)
                 return False
+            case Timer.DRAIN:
+                assert self._drain is not None
+                actions.append(Disconnect(self._drain[0]))
+                self._drain = None
+                return False
+            case Timer.FAILBACK:
+                self._go_back(actions)
             case _:
                 assert_never(timer)
         return True
+
+    def _go_back(self, actions: Actions) -> None:
+        """Leave this endpoint for a better one; for those who have several."""
 
     def _expire_posts(self, actions: Actions) -> None:
         limit = self._config.timeouts.connect + self._config.timeouts.response
@@ -1245,11 +1336,18 @@ class ConnectionMachine:
         return f"{origin.host}:{origin.port}"
 
 
-def _with_defaults(request: Request) -> Request:
+def with_defaults(request: Request) -> Request:
+    """Return the request with the headers of ours that it lacks.
+
+    >>> with_defaults(Request("GET", "http://example.com/")).header("accept")
+    'text/event-stream'
+    """
     given = {name.lower() for name, _ in request.headers}
     if not given:
         return request.replace(headers=DEFAULT_HEADERS)  # one tuple for all connections
     defaults = tuple(pair for pair in DEFAULT_HEADERS if pair[0].lower() not in given)
+    if not defaults and "last-event-id" not in given:
+        return request  # it has them already, and many connections may share it
     kept = tuple(pair for pair in request.headers if pair[0].lower() != "last-event-id")
     return request.replace(headers=(*defaults, *kept))
 

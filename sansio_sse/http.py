@@ -427,6 +427,24 @@ _DATE = re.compile(
 )
 
 
+def keep_alive_timeout(response: Response) -> float | None:
+    """Return for how many seconds the server keeps an idle transport (RFC 2068 19.7.1.1), or None.
+
+    A second less than it says: what it says begins when it has sent, not when we have read. More
+    than an hour is taken for an hour.
+
+    >>> keep_alive_timeout(Response(200, (("Keep-Alive", "timeout=5, max=100"),)))
+    4.0
+    """
+    for value in response.header_values("keep-alive"):
+        for part in value.split(","):
+            name, _, number = part.partition("=")
+            number = number.strip(" \t")
+            if name.strip(" \t").lower() == "timeout" and re.fullmatch("[0-9]{1,9}", number):
+                return max(min(float(number), 3600.0) - 1.0, 0.0)
+    return None
+
+
 def http_date(text: str) -> int | None:
     """Read an IMF-fixdate (RFC 9110 5.6.7) as seconds since 1970, else None.
 

@@ -93,7 +93,9 @@ class ConnectionMetrics:
         return 100.0 * self.heartbeats_succeeded / decided if decided else 0.0
 
 
-class _Durations:
+class Durations:
+    """Durations while they are counted."""
+
     __slots__ = ("buckets", "count", "last", "max", "min", "sum")
 
     def __init__(self) -> None:
@@ -105,6 +107,7 @@ class _Durations:
         self.buckets: list[int] = [0] * (len(DURATION_BUCKETS) + 1)
 
     def add(self, seconds: float) -> None:
+        """Count one."""
         self.count += 1
         self.sum += seconds
         self.last = seconds
@@ -113,6 +116,9 @@ class _Durations:
         self.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
 
     def snapshot(self) -> DurationSummary:
+        """Return what has been counted so far, unchangeable."""
+        if not self.count:
+            return _NO_DURATIONS
         return DurationSummary(
             self.count, self.sum, self.min, self.max, self.last, tuple(self.buckets)
         )
@@ -160,7 +166,7 @@ class Counters:
         self.last_connect: float | None = None
         self.last_disconnect: float | None = None
         self.last_event: float | None = None
-        self.connect_durations: _Durations | None = None
+        self.connect_durations: Durations | None = None
         self.errors: dict[str, int] | None = None
         self.heartbeats: HeartbeatCounters | None = None
 
@@ -173,7 +179,7 @@ class Counters:
     def count_connect(self, seconds: float) -> None:
         """Count how long an accepted attempt took."""
         if self.connect_durations is None:
-            self.connect_durations = _Durations()
+            self.connect_durations = Durations()
         self.connect_durations.add(seconds)
 
     def snapshot(self, uptime: float = 0.0) -> ConnectionMetrics:

@@ -34,6 +34,10 @@ class Timer(IntEnum):
     """when to make the next attempt"""
     POST = 9
     """when to give up a post"""
+    DRAIN = 10
+    """when to give up reading the rest of a body that nobody wants"""
+    FAILBACK = 11
+    """when to return to a better endpoint"""
 
 
 Due = tuple[float, Timer]

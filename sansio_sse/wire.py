@@ -5,9 +5,9 @@ transports, and what happens on transports into news for it. It has no timers an
 wait and every decision is the connection machine's.
 
 One transport carries one exchange at a time, and both have the same number: a transport is opened
-for each exchange. Whatever concerns a number nobody knows any more is ignored, with one exception:
-a transport that opens after it was given up is answered with
-:class:`~sansio_sse.actions.CloseTransport`, or it would leak.
+for each exchange, or given to it again by whoever kept one. Whatever concerns a number nobody knows
+any more is ignored, with one exception: a transport that opens after it was given up is answered
+with :class:`~sansio_sse.actions.CloseTransport`, or it would leak.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,9 +18,11 @@ from .actions import (
     Connect,
     ConnectionAction,
     Disconnect,
+    KeepTransport,
     OpenTransport,
     PauseReading,
     PauseTransport,
+    Release,
     ResumeReading,
     ResumeTransport,
     SendBytes,
@@ -30,7 +32,7 @@ from .actions import (
 )
 from .connection import NO_ACTIONS, ConnectionMachine
 from .errors import LimitExceeded, SSEError, from_transport
-from .http import Request, Response
+from .http import Origin, Request, Response, keep_alive_timeout
 from .http1 import Http1Exchange
 from .http1_body import BodyReader
 from .states import ConnectionState
@@ -39,6 +41,10 @@ from .timers import Timer
 __all__ = ["WireMachine"]
 
 _CONNECTED = ConnectionState.CONNECTED
+
+_DRAIN_ROOM = 65536  # bytes of a body nobody wants that are read to save a transport
+# Servers close what is idle, uvicorn after 5 s; a request that meets the closing is lost.
+_KEEP = 4.0
 
 Actions = list[WireAction]
 
@@ -54,6 +60,19 @@ class _Side:
         self.ping = ping
         self.opened = False
         self.content = bytearray()
+
+
+class _Drain:
+    """A stream that ended well, while the rest of its body is read."""
+
+    __slots__ = ("body", "keep", "number", "origin", "room")
+
+    def __init__(self, number: int, body: BodyReader, origin: Origin, keep: float) -> None:
+        self.number = number
+        self.body = body
+        self.origin = origin
+        self.keep = keep
+        self.room = _DRAIN_ROOM
 
 
 class WireMachine:
@@ -77,7 +96,17 @@ class WireMachine:
     (<ConnectionState.CONNECTED: 'connected'>, 'hello')
     """
 
-    __slots__ = ("_body", "_exchange", "_opened", "_sides", "_stream", "_to_send", "connection")
+    __slots__ = (
+        "_body",
+        "_drain",
+        "_exchange",
+        "_opened",
+        "_sides",
+        "_stream",
+        "_to_send",
+        "_usable",
+        "connection",
+    )
 
     def __init__(self, connection: ConnectionMachine) -> None:
         self.connection: ConnectionMachine = connection
@@ -86,6 +115,8 @@ class WireMachine:
         self._exchange: Http1Exchange | None = None  # until its head is complete
         self._to_send = b""
         self._body: BodyReader | None = None
+        self._usable = 0  # 1: the head allows another exchange, 2: and the request is written
+        self._drain: _Drain | None = None
         self._sides: dict[int, _Side] | None = None
 
     # --- Look ----------------------------------------------------------------------------------
@@ -153,6 +184,13 @@ class WireMachine:
 
     # --- What happened -------------------------------------------------------------------------
 
+    def admitted(
+        self, attempt: int, request: Request, now: float, *, keep_cursor: bool = True
+    ) -> Sequence[WireAction]:
+        """An attempt may begin; see :meth:`ConnectionMachine.admitted`."""
+        actions = self.connection.admitted(attempt, request, now, keep_cursor=keep_cursor)
+        return self._carry_out(actions, now)
+
     def request_prepared(self, attempt: int, request: Request, now: float) -> Sequence[WireAction]:
         """``prepare_request`` returned; see :meth:`ConnectionMachine.request_prepared`."""
         return self._carry_out(self.connection.request_prepared(attempt, request, now), now)
@@ -204,12 +242,16 @@ class WireMachine:
             else:
                 lost = self.connection.connect_failed(transport, error, now)
             return self._carry_out(lost, now, gone=transport)
+        if self._drain is not None and self._drain.number == transport:
+            self._drain = None
+            return self._carry_out(self.connection.drained(transport, now), now)
         return self._side_failed(transport, error, now, gone=transport)
 
     def bytes_sent(self, transport: int, now: float) -> Sequence[WireAction]:
         """All bytes of the last :class:`SendBytes` have left."""
         if transport != self._stream:
             return NO_ACTIONS
+        self._usable |= 2
         return self._carry_out(self.connection.request_sent(transport, now), now)
 
     def bytes_received(self, transport: int, data: bytes, now: float) -> Sequence[WireAction]:
@@ -218,6 +260,8 @@ class WireMachine:
         if transport != self._stream or body is None:
             if transport == self._stream and self._exchange is not None and self._opened:
                 return self._head_received(transport, self._exchange, data, now)
+            if self._drain is not None and self._drain.number == transport:
+                return self._drain_received(self._drain, data, now)
             return self._side_received(transport, data, now)
         payload = body.feed(data)
         connection = self.connection
@@ -242,6 +286,8 @@ class WireMachine:
             error = self._exchange.error
             assert error is not None  # there is no head, so EOF is an error
             return self._carry_out(self.connection.connection_lost(transport, error, now), now)
+        if self._drain is not None and self._drain.number == transport:
+            return self._end_drain(self._drain, now)
         side = self._side(transport)
         if side is None or not side.opened:
             return NO_ACTIONS
@@ -261,6 +307,7 @@ class WireMachine:
                 return NO_ACTIONS
             return self._carry_out(connection.connection_lost(transport, exchange.error, now), now)
         self._body = body
+        self._usable |= exchange.keep_alive
         self._exchange = None  # what is left of it is the body's reader
         actions: list[Any] = [
             *self._carry_out(connection.response_received(transport, response, now), now)
@@ -291,6 +338,45 @@ class WireMachine:
         self._exchange = None
         self._to_send = b""
         self._body = None
+        self._usable = 0
+
+    # --- The rest of a body --------------------------------------------------------------------
+
+    def _release(self, now: float) -> Sequence[WireAction]:
+        """The stream ended well: keep its transport, or read on until it can be kept, or close."""
+        number, body = self._stream, self._body
+        usable = self._usable == 3
+        response = self.connection.response
+        self._forget_stream()
+        if body is None or response is None or not usable:
+            return self._released([CloseTransport(number)], number, now)
+        seconds = keep_alive_timeout(response)
+        keep = _KEEP if seconds is None else seconds
+        drain = _Drain(number, body, self.connection.request.origin, keep)
+        if body.complete or body.error is not None:
+            return self._end_drain(drain, now)
+        self._drain = drain
+        return NO_ACTIONS
+
+    def _drain_received(self, drain: _Drain, data: bytes, now: float) -> Sequence[WireAction]:
+        drain.room -= len(data)
+        drain.body.feed(data)
+        if drain.body.complete or drain.body.error is not None or drain.room < 0:
+            return self._end_drain(drain, now)
+        return NO_ACTIONS
+
+    def _end_drain(self, drain: _Drain, now: float) -> Sequence[WireAction]:
+        self._drain = None
+        clean = drain.body.complete and not drain.body.leftover and drain.keep
+        last: WireAction = (
+            KeepTransport(drain.number, drain.origin, drain.keep)
+            if clean
+            else CloseTransport(drain.number)
+        )
+        return self._released([last], drain.number, now)
+
+    def _released(self, last: Actions, number: int, now: float) -> Sequence[WireAction]:
+        return [*last, *self._carry_out(self.connection.drained(number, now), now)]
 
     # --- Pings and posts -----------------------------------------------------------------------
 
@@ -368,10 +454,14 @@ class WireMachine:
                 case Disconnect(number):
                     if number == self._stream:
                         self._forget_stream()
+                    elif self._drain is not None and self._drain.number == number:
+                        self._drain = None
                     else:
                         self._forget_side(number)
                     if number != gone:
                         out.append(CloseTransport(number))
+                case Release():
+                    out += self._release(now)
                 case PauseReading():
                     out.append(PauseTransport(self._stream))
                 case ResumeReading():
@@ -391,6 +481,7 @@ class WireMachine:
         self._exchange = exchange
         self._to_send = to_send
         self._body = None
+        self._usable = 0
         return [OpenTransport(number, request.origin)]
 
     def _open_side(

@@ -11,10 +11,12 @@ from sansio_sse.actions import (
     CloseTransport,
     Connected,
     ErrorOccurred,
+    KeepTransport,
     OpenTransport,
     PauseTransport,
     PostAnswered,
     PrepareRequest,
+    RequestAdmission,
     ResumeTransport,
     ScheduleReconnect,
     SendBytes,
@@ -52,6 +54,8 @@ def describe_action(action: Any) -> str:
             if response is None:
                 return f"post failed {type(error).__name__}: {error}"
             return f"post answered {response.status}, {len(content)} bytes"
+        case RequestAdmission(attempt):
+            return f"ask {attempt}"
         case PrepareRequest(request, attempt):
             return f"prepare {attempt} {request.method}"
         case OpenTransport(transport, origin):
@@ -60,6 +64,8 @@ def describe_action(action: Any) -> str:
             return f"send {transport} {len(data)} bytes"
         case CloseTransport(transport):
             return f"close {transport}"
+        case KeepTransport(transport, _, seconds):
+            return f"keep {transport} for {seconds:g} s"
         case PauseTransport(transport):
             return f"pause {transport}"
         case ResumeTransport(transport):
