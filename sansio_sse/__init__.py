@@ -12,11 +12,14 @@ from .actions import (
     Disconnect,
     ErrorOccurred,
     Event,
+    KeepTransport,
     OpenTransport,
     PauseReading,
     PauseTransport,
     PostAnswered,
     PrepareRequest,
+    Release,
+    RequestAdmission,
     ResumeReading,
     ResumeTransport,
     ScheduleReconnect,
@@ -27,7 +30,16 @@ from .actions import (
     WireAction,
 )
 from .attempt import Accept, Attempt, Decide, Fail, Retry, Stop, Verdict
-from .config import ConnectionConfig, HeartbeatConfig, Limits, ReconnectionPolicy, Timeouts
+from .config import (
+    BreakerConfig,
+    ConnectionConfig,
+    Endpoint,
+    HeartbeatConfig,
+    Limits,
+    PoolConfig,
+    ReconnectionPolicy,
+    Timeouts,
+)
 from .connection import ConnectionMachine, Include, Until
 from .driver import (
     ConnectionDriver,
@@ -35,9 +47,9 @@ from .driver import (
     EventT,
     PostResponse,
     PrepareRequestHook,
-    Watcher,
 )
 from .encoder import encode_comment, encode_event, encode_retry
+from .endpoints import BreakerState, EndpointChanged, EndpointStats
 from .errors import (
     BufferOverflow,
     ConfigError,
@@ -70,20 +82,54 @@ from .errors import (
 )
 from .event_stream import Comment, EventStreamParser, LastEventIdChanged, ServerSentEvent
 from .faces import AsyncConnectionDriver, AsyncWatch, SyncConnectionDriver, SyncWatch
+from .failover import FailoverMachine
+from .group import GroupDriver, MemberDriver
 from .http import HeadersInput, Origin, Request, Response
+from .leases import AsyncLease, Backlog, SyncLease
+from .machine_driver import NO_SLOTS, MachineDriver, Waiting, Watcher
+from .members import MEMBER_TRANSITIONS, MemberChanged, MemberState, PoolStats
 from .metrics import ConnectionMetrics, DurationSummary
+from .pool import PoolMachine
+from .pool_driver import (
+    AsyncConnectionPool,
+    AsyncMerged,
+    AsyncSubscription,
+    PoolDriver,
+    SyncConnectionPool,
+    SyncMerged,
+    SyncSubscription,
+)
 from .states import TRANSITIONS, ConnectionState
+from .stream_set import (
+    AsyncSetEvents,
+    AsyncStreamSet,
+    StreamSetDriver,
+    StreamSetStats,
+    SyncSetEvents,
+    SyncStreamSet,
+)
 from .timers import Timer
 from .wire import WireMachine
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "MEMBER_TRANSITIONS",
+    "NO_SLOTS",
     "TRANSITIONS",
     "Accept",
     "AsyncConnectionDriver",
+    "AsyncConnectionPool",
+    "AsyncLease",
+    "AsyncMerged",
+    "AsyncSetEvents",
+    "AsyncStreamSet",
+    "AsyncSubscription",
     "AsyncWatch",
     "Attempt",
+    "Backlog",
+    "BreakerConfig",
+    "BreakerState",
     "BufferOverflow",
     "CloseTransport",
     "Comment",
@@ -106,12 +152,17 @@ __all__ = [
     "Decide",
     "Disconnect",
     "DurationSummary",
+    "Endpoint",
+    "EndpointChanged",
+    "EndpointStats",
     "ErrorOccurred",
     "Event",
     "EventStreamParser",
     "EventT",
     "EventTooLarge",
     "Fail",
+    "FailoverMachine",
+    "GroupDriver",
     "HTTPStatusError",
     "HeadersInput",
     "HeartbeatConfig",
@@ -119,16 +170,25 @@ __all__ = [
     "IdleTimeout",
     "Include",
     "InsecureRedirect",
+    "KeepTransport",
     "LastEventIdChanged",
     "LimitExceeded",
     "Limits",
     "LocalProtocolError",
+    "MachineDriver",
+    "MemberChanged",
+    "MemberDriver",
+    "MemberState",
     "NoEndpoint",
     "OpenTransport",
     "Origin",
     "PauseReading",
     "PauseTransport",
     "PoolClosed",
+    "PoolConfig",
+    "PoolDriver",
+    "PoolMachine",
+    "PoolStats",
     "PoolTimeout",
     "PostAnswered",
     "PostResponse",
@@ -136,8 +196,10 @@ __all__ = [
     "PrepareRequestHook",
     "ReconnectExhausted",
     "ReconnectionPolicy",
+    "Release",
     "RemoteProtocolError",
     "Request",
+    "RequestAdmission",
     "Response",
     "ResponseTimeout",
     "ResumeReading",
@@ -151,8 +213,16 @@ __all__ = [
     "ServerSentEvent",
     "StateChanged",
     "Stop",
+    "StreamSetDriver",
+    "StreamSetStats",
     "StreamTruncated",
     "SyncConnectionDriver",
+    "SyncConnectionPool",
+    "SyncLease",
+    "SyncMerged",
+    "SyncSetEvents",
+    "SyncStreamSet",
+    "SyncSubscription",
     "SyncWatch",
     "TLSError",
     "Timeouts",
@@ -160,6 +230,7 @@ __all__ = [
     "TooManyRedirects",
     "Until",
     "Verdict",
+    "Waiting",
     "Watcher",
     "WireAction",
     "WireMachine",

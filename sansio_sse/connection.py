@@ -165,6 +165,7 @@ class ConnectionMachine:
         "_accepted_at",
         "_acted",
         "_admission",
+        "_asking",
         "_attempt",
         "_began",
         "_config",
@@ -261,6 +262,7 @@ class ConnectionMachine:
         self._drain: tuple[int, float] | None = None  # the exchange that drains, and until when
 
         # The attempt under way.
+        self._asking = 0  # its number while its admission is waited for: nothing is under way yet
         self._attempt: AttemptInProgress | None = None  # None once accepted
         self._stream = 0  # number of its exchange, 0 if none
         self._request = self._original
@@ -511,13 +513,14 @@ class ConnectionMachine:
         ``keep_cursor=False``: what is there now does not know the ids of what was there before.
         """
         self._clock(now)
-        if attempt != self._stream or self._attempt is None or self._phase is not None:
+        if attempt != self._asking or not attempt:
             return NO_ACTIONS
         actions: Actions = []
+        self._asking = 0
         if not keep_cursor:
             self._forget_cursor()
         self._original = with_defaults(request)
-        self._set_out(actions)
+        self._set_out(attempt, actions)
         return self._armed(actions)
 
     def request_prepared(
@@ -596,7 +599,8 @@ class ConnectionMachine:
                 if trying.permanent:
                     self._remember_move(trying.start, response.status, request.url)
                 # What is remembered goes to the GET at once, if nobody gives another url by then.
-                remembered = trying.permanent and self._moved and not self._prepare
+                elsewhere = self._prepare or self._admission
+                remembered = trying.permanent and self._moved and not elsewhere
                 if request.method != self._request.method and not (
                     is_idempotent(self._request) or remembered
                 ):
@@ -798,26 +802,26 @@ class ConnectionMachine:
 
     def _begin(self, actions: Actions) -> None:
         """Begin an attempt: ask whether and where, if somebody wants to be asked, or set out."""
+        self._number += 1
+        self._find_way(self._number, actions)
+
+    def _find_way(self, number: int, actions: Actions) -> None:
+        """Ask whether and where the attempt may go, if that is not known."""
+        if self._admission:
+            # It may take as long as it takes, without a timer: whoever admits has a clock too.
+            self._asking = number
+            actions.append(RequestAdmission(number))
+        else:
+            self._set_out(number, actions)
+
+    def _set_out(self, number: int, actions: Actions) -> None:
+        """Send the attempt's request; ask for it first if the caller wants to prepare it."""
+        now = self._now
         status, error = self._previous
         facts = Attempt(self.retries, status, error, str(self._original.origin))
         self._attempt = AttemptInProgress(facts)
+        self._stream = number
         self._sent = self._acted = False
-        self._number += 1
-        self._stream = self._number
-        self._find_way(actions)
-
-    def _find_way(self, actions: Actions) -> None:
-        """Ask whether and where the attempt may go, if that is not known."""
-        if self._admission:
-            self._began = self._now
-            self._phase = None  # it may take as long as it takes: whoever admits has a clock too
-            actions.append(RequestAdmission(self._stream))
-        else:
-            self._set_out(actions)
-
-    def _set_out(self, actions: Actions) -> None:
-        """Send the attempt's request; ask for it first if the caller wants to prepare it."""
-        now = self._now
         self._began = now
         self._request = self._original
         if self._state is _RECONNECTING:
@@ -1013,7 +1017,7 @@ class ConnectionMachine:
         accepted = self.explain(error)
         if not accepted:
             self._count_outcome(success=False)
-        self._failed_there(error, accepted)
+        worth_it = self._failed_there(error, accepted)
         sent = self._sent or self._acted
         request = self._request
         self._abandon(actions)
@@ -1021,7 +1025,7 @@ class ConnectionMachine:
         self._previous = (None if response is None else response.status, error)
         policy = self._config.reconnection
         if (
-            self._is_worth_a_retry(error)
+            worth_it
             and policy.enabled
             and (
                 replay
@@ -1056,10 +1060,8 @@ class ConnectionMachine:
         self._error = error
         self._change(_ERROR, actions, error)
 
-    def _failed_there(self, error: SSEError, accepted: bool) -> None:
-        """Note where it failed; for those who could go elsewhere."""
-
-    def _is_worth_a_retry(self, error: SSEError) -> bool:
+    def _failed_there(self, error: SSEError, accepted: bool) -> bool:
+        """Return whether it is worth a retry; who could go elsewhere notes where it failed, too."""
         return error.retryable
 
     def explain(self, error: SSEError) -> bool:
@@ -1109,7 +1111,9 @@ class ConnectionMachine:
                 actions.append(Release(self._stream))
             else:
                 actions.append(Disconnect(self._stream))
-        self._stream = 0
+        if self._asking:
+            actions.append(Disconnect(self._asking))
+        self._stream = self._asking = 0
         self._attempt = None
         self._decoder = None
         self._heartbeat = None

@@ -39,7 +39,7 @@ and writes the *verbs*, about ten small methods, none of which decides anything:
 import itertools
 import json as json_module
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, assert_never
 
@@ -48,17 +48,19 @@ from .actions import (
     Connected,
     ErrorOccurred,
     Event,
+    KeepTransport,
     OpenTransport,
     PauseTransport,
     PostAnswered,
     PrepareRequest,
+    RequestAdmission,
     ResumeTransport,
     ScheduleReconnect,
     SendBytes,
     StateChanged,
 )
 from .attempt import Decide
-from .config import ConnectionConfig
+from .config import ConnectionConfig, Endpoint, make_endpoints
 from .connection import ConnectionMachine, Include, Until
 from .errors import (
     BufferOverflow,
@@ -69,7 +71,9 @@ from .errors import (
     redact_url,
 )
 from .event_stream import Comment, LastEventIdChanged, ServerSentEvent
+from .failover import FailoverMachine
 from .http import Headers, HeadersInput, Origin, Request, Response, make_request
+from .machine_driver import MachineDriver, Waiting, Watcher
 from .metrics import ConnectionMetrics
 from .states import ConnectionState
 from .wire import WireMachine
@@ -99,6 +103,8 @@ WireNews: TypeAlias = (
     | CloseTransport
     | PauseTransport
     | ResumeTransport
+    | KeepTransport
+    | RequestAdmission
     | PrepareRequest
     | StateChanged
     | ErrorOccurred
@@ -113,12 +119,7 @@ _DISCONNECTED = ConnectionState.DISCONNECTED
 _ERROR = ConnectionState.ERROR
 
 _EVENT_TYPES = (ServerSentEvent, Connected, Comment, LastEventIdChanged)
-# A loop's timer may be early by its resolution: uvloop counts in milliseconds.
-_EARLY = 0.002
 _NOT_CONNECTED = "not connected: use `async with`, open() or connect() first"
-_WATCHED = 1000  # changes or errors held for a watcher that does not look
-
-Waiting: TypeAlias = Generator[float | None, None, T]
 
 PrepareRequestHook = Callable[[Request, int], Any]
 """``prepare_request(request, attempt)``: returns a Request, or an awaitable of one where the driver
@@ -173,25 +174,6 @@ class PostResponse:
         return json_module.loads(self.content)
 
 
-class Watcher(Generic[T]):
-    """The bounded mailbox of one ``state_changes()`` or ``errors()`` iterator.
-
-    The oldest are dropped and counted.
-    """
-
-    __slots__ = ("dropped", "items", "kind")
-
-    def __init__(self, kind: type[T], first: Iterable[T] = ()) -> None:
-        self.kind: type[T] = kind
-        self.items: deque[T] = deque(first, _WATCHED)
-        self.dropped: int = 0
-
-    def put(self, item: T) -> None:
-        """Add one, in place of the oldest if there are too many."""
-        self.dropped += len(self.items) == _WATCHED
-        self.items.append(item)
-
-
 class _Reply:
     """Where the answer to a post is put."""
 
@@ -201,7 +183,7 @@ class _Reply:
         self.answer: PostAnswered | None = None
 
 
-class ConnectionDriver(Generic[EventT]):
+class ConnectionDriver(MachineDriver, Generic[EventT]):
     """An event stream; ``with`` or ``async with`` (or ``open()``) begins it.
 
     The block is entered when the stream is first accepted, retrying by policy until then; with
@@ -214,6 +196,9 @@ class ConnectionDriver(Generic[EventT]):
     :param content: the request's body.
     :param json: the request's body as JSON, with its content type.
     :param last_event_id: the cursor to begin with.
+    :param endpoints: several places where this stream is served, urls or
+        :class:`~sansio_sse.config.Endpoint` objects; ``url`` is joined to each. The stream comes
+        from the first by ``priority`` that is healthy, and returns to it.
     :param config: timeouts, reconnection, heartbeat, limits, buffer; see
         :class:`~sansio_sse.config.ConnectionConfig`.
     :param ssl_context: an ``ssl.SSLContext`` for https; by default one that verifies, and honours
@@ -239,15 +224,11 @@ class ConnectionDriver(Generic[EventT]):
     """
 
     __slots__ = (
-        "_armed",
         "_buffer",
-        "_busy",
         "_closing",
         "_delivered",
         "_entered",
         "_id",
-        "_inputs",
-        "_machine",
         "_on_change",
         "_on_error",
         "_on_event",
@@ -261,8 +242,6 @@ class ConnectionDriver(Generic[EventT]):
         "_stopped",
         "_uds",
         "_wait_entered",
-        "_watchers",
-        "_wire",
         "name",
     )
 
@@ -270,13 +249,14 @@ class ConnectionDriver(Generic[EventT]):
 
     def __init__(
         self,
-        url: str,
+        url: str = "",
         *,
         method: str = "GET",
         headers: HeadersInput = None,
         content: bytes | str | None = None,
         json: Any = None,
         last_event_id: str = "",
+        endpoints: Sequence[Endpoint | str] | None = None,
         config: ConnectionConfig | None = None,
         ssl_context: Any = None,
         until: Until | None = None,
@@ -297,26 +277,59 @@ class ConnectionDriver(Generic[EventT]):
                 " backend, which is not part of this version"
             )
         config = config or ConnectionConfig()
-        request = make_request(
-            method,
-            url,
-            base_url=config.base_url,
-            headers=headers,
-            default_headers=config.headers,
-            content=content,
-            json=json,
+        places = None if endpoints is None else make_endpoints("endpoints", endpoints)
+        if places is None and not url:
+            raise ConfigError("a connection needs a url, or endpoints")
+        requests = [
+            make_request(
+                method,
+                url,
+                base_url=base,
+                headers=headers,
+                default_headers=config.headers,
+                content=content,
+                json=json,
+            )
+            for base in ([config.base_url] if places is None else [one.url for one in places])
+        ]
+        options: dict[str, Any] = {
+            "random": self._random,
+            "last_event_id": last_event_id,
+            "until": until,
+            "decide": decide,
+            "prepare": prepare_request is not None,
+            "include": include,
+        }
+        self._set_out(
+            ConnectionMachine(requests[0], config, **options)
+            if places is None
+            else FailoverMachine(requests, places, config, **options),
+            prepare_request=prepare_request,
+            on_event=on_event,
+            on_change=on_change,
+            on_error=on_error,
+            name=name,
+            ssl_context=ssl_context,
+            uds=uds,
+            wait=wait,
         )
-        self._machine = ConnectionMachine(
-            request,
-            config,
-            random=self._random,
-            last_event_id=last_event_id,
-            until=until,
-            decide=decide,
-            prepare=prepare_request is not None,
-            include=include,
-        )
-        self._wire = WireMachine(self._machine)
+
+    def _set_out(
+        self,
+        machine: ConnectionMachine,
+        *,
+        prepare_request: PrepareRequestHook | None = None,
+        on_event: Callable[[Any, Any], object] | None = None,
+        on_change: Callable[[Any, StateChanged], object] | None = None,
+        on_error: Callable[[Any, BaseException], object] | None = None,
+        name: str | None = None,
+        ssl_context: Any = None,
+        uds: str | None = None,
+        wait: bool = True,
+    ) -> None:
+        """Make what a connection is made of, around its machine."""
+        self._machine: ConnectionMachine = machine
+        self._wire: WireMachine = WireMachine(machine)
         self._prepare_request = prepare_request
         self._on_event: Callable[[Any, Any], object] | None = on_event
         self._on_change: Callable[[Any, StateChanged], object] | None = on_change
@@ -324,20 +337,17 @@ class ConnectionDriver(Generic[EventT]):
         self.name: str | None = name
         self._id = next(iter(self._ids))
 
-        self._busy = False
-        self._inputs: deque[tuple[Callable[..., Sequence[Any]], tuple[Any, ...]]] | None = None
-        self._armed: float | None = None
-        self._size = config.buffer_size
+        self._prepare_feeding()
+        self._size = machine.config.buffer_size
         self._buffer: deque[Any] | None = None  # made when the first event comes
         self._paused = False
-        self._reading_now = False  # somebody waits for an event
-        self._delivered = self._machine.received_event_id
+        self._reading_now: object = None  # who waits for an event
+        self._delivered = machine.received_event_id
         self._started = False
         self._entered = False
         self._closing = False
         self._restarting = False  # a restart is on its way: what has ended will go on
         self._stopped = False  # nothing more is delivered: closing, or about to restart elsewhere
-        self._watchers: list[Watcher[Any]] | None = None
         self._wait_entered = wait
         self._ssl_context = ssl_context
         self._uds = uds
@@ -480,61 +490,6 @@ class ConnectionDriver(Generic[EventT]):
 
     # --- What happened -------------------------------------------------------------------------
 
-    def _take(self, news: Callable[..., Sequence[Any]], *args: Any) -> None:
-        """Give the machine one input and perform all its actions; one born meanwhile waits.
-
-        ``news`` is a function of the machine's class (``WireMachine.bytes_received``), called with
-        the machine, ``args`` and the time.
-        """
-        if self._busy:
-            if self._inputs is None:
-                self._inputs = deque()
-            self._inputs.append((news, args))
-            return
-        self._busy = True
-        try:
-            actions = news(self._wire, *args, self._now())
-            if actions:
-                self._perform(actions)
-            if self._inputs is not None:
-                while self._inputs:
-                    self._next_input()
-                self._inputs = None  # an empty deque is three quarters of a KiB
-        finally:
-            # Also where a callback was interrupted (Ctrl-C): the timers are what mends the rest.
-            self._busy = False
-            deadline = self._machine.deadline
-            armed = self._armed
-            if deadline is None:
-                if armed is not None:
-                    self._armed = None
-                    self._arm(None)
-            elif armed is None or deadline < armed:
-                self._armed = deadline
-                self._arm(deadline)
-
-    def _next_input(self) -> None:
-        assert self._inputs is not None
-        news, args = self._inputs.popleft()
-        try:
-            actions = news(self._wire, *args, self._now())
-        except SSEError as error:  # a command out of order by now, and its caller is gone
-            self._report(error)
-            return
-        if actions:
-            self._perform(actions)
-
-    def _deadline_reached(self) -> None:
-        """The armed time has come; tell the machine, which may find it too early and ask again."""
-        armed = self._armed
-        if armed is None:
-            return
-        if armed - self._now() > _EARLY:
-            self._arm(armed)  # armed anew while the old time was being told
-            return
-        self._armed = None
-        self._take(_tick_at_least, armed)
-
     def _perform(self, actions: Sequence[Any]) -> None:
         # Other actions stand only before the first or after the last event: two looks do.
         if type(actions[0]) is ServerSentEvent and type(actions[-1]) is ServerSentEvent:
@@ -572,6 +527,8 @@ class ConnectionDriver(Generic[EventT]):
                 self._report(error)
             case PrepareRequest(request, attempt):
                 self._prepare_now(request, attempt)
+            case RequestAdmission() | KeepTransport():
+                raise AssertionError("only members of a pool or a set ask for these")
             case PostAnswered(token):
                 assert isinstance(token, _Reply)
                 token.answer = action
@@ -730,41 +687,17 @@ class ConnectionDriver(Generic[EventT]):
             raise ConnectionClosed("the connection was disconnected before it was accepted")
         return False
 
-    def _begin_reading(self) -> None:
+    def _begin_reading(self) -> object:
         if self._reading_now:
             raise LocalProtocolError("somebody else is reading this connection already")
-        self._reading_now = True
+        self._reading_now = reader = object()
+        return reader
 
     # --- Watching ------------------------------------------------------------------------------
 
     def _watch_states(self) -> Watcher[StateChanged]:
         state = self._machine.state
         return self._watch(Watcher(StateChanged, [StateChanged(state, state, self._now())]))
-
-    def _watch(self, watcher: Watcher[T]) -> Watcher[T]:
-        if self._watchers is None:
-            self._watchers = []
-        self._watchers.append(watcher)
-        return watcher
-
-    def _unwatch(self, watcher: Watcher[Any]) -> None:
-        if self._watchers is not None and watcher in self._watchers:
-            self._watchers.remove(watcher)
-
-    def _watched(self, item: Any) -> None:
-        for watcher in tuple(self._watchers or ()):  # one may go meanwhile, in a garbage collection
-            if isinstance(item, watcher.kind):
-                watcher.put(item)
-                self._wake()
-
-    def _poll_watcher(self, watcher: Watcher[T]) -> T | None:
-        """Return the next item, None while there is none yet; raise ConnectionClosed at the end."""
-        if watcher.items:
-            return watcher.items.popleft()
-        if self._machine.state is _CLOSED:
-            self._unwatch(watcher)
-            raise ConnectionClosed("the connection is closed")
-        return None
 
     def _poll_state(self, watcher: Watcher[StateChanged], wanted: ConnectionState) -> bool:
         """Return whether ``wanted`` has been seen; raise when it can no longer come by itself."""
@@ -784,6 +717,9 @@ class ConnectionDriver(Generic[EventT]):
                     f"the stream has ended: {wanted.value} cannot come by itself"
                 )
         return False
+
+    def _is_over(self) -> bool:
+        return self._machine.state is _CLOSED
 
     # --- Callbacks -----------------------------------------------------------------------------
 
@@ -877,14 +813,15 @@ class ConnectionDriver(Generic[EventT]):
             yield None
 
     def _receiving(self, timeout: float | None) -> Waiting[EventT]:
-        self._begin_reading()
+        reader = self._begin_reading()
         try:
             until = None if timeout is None else self._now() + timeout
             while (event := self._poll()) is None:
                 yield until
             return event
         finally:
-            self._reading_now = False
+            if self._reading_now is reader:  # else it is somebody else's turn by now
+                self._reading_now = None
 
     def _waiting_for(self, wanted: ConnectionState, timeout: float | None) -> Waiting[None]:
         until = None if timeout is None else self._now() + timeout
@@ -912,11 +849,6 @@ class ConnectionDriver(Generic[EventT]):
             if reply.answer is None:
                 self._take(WireMachine.abandon_post, reply)
 
-    def _watching(self, watcher: Watcher[T]) -> Waiting[T]:
-        while (item := self._poll_watcher(watcher)) is None:
-            yield None
-        return item
-
     def _closing_down(self) -> Waiting[None]:
         while self._machine.state is not _CLOSED or not self._released():
             yield None
@@ -926,20 +858,11 @@ class ConnectionDriver(Generic[EventT]):
     def _set_up(self) -> None:
         raise NotImplementedError
 
-    def _now(self) -> float:
-        raise NotImplementedError
-
     def _wall_clock(self) -> float:
         raise NotImplementedError
 
     @staticmethod
     def _random() -> float:
-        raise NotImplementedError
-
-    def _arm(self, at: float | None) -> None:
-        raise NotImplementedError
-
-    def _wake(self) -> None:
         raise NotImplementedError
 
     def _from_elsewhere(self, command: Callable[[], None]) -> None:
@@ -981,11 +904,6 @@ def _restart(wire: WireMachine, last_event_id: str | None, now: float) -> Sequen
 
 def _refuse(wire: WireMachine, last_id: str, now: float) -> Sequence[Any]:
     return wire.events_refused(last_id, now)
-
-
-def _tick_at_least(wire: WireMachine, armed: float, now: float) -> Sequence[Any]:
-    # A loop's timer may fire a hair early, and asking again for the same hair would spin.
-    return wire.tick(max(armed, now))
 
 
 def _post(wire: WireMachine, reply: _Reply, url: str, made: Request, now: float) -> Sequence[Any]:

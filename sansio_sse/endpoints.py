@@ -69,7 +69,7 @@ class EndpointStats:
     """Its url, redacted."""
     breaker: BreakerState
     healthy: bool
-    """Its breaker is closed, and its latest attempt did not fail."""
+    """Its breaker is closed, and it has not failed since it last did well."""
     streams: int
     """Members that are there, or on their way."""
     connecting: int
@@ -102,6 +102,7 @@ class _Place:
         "moving",
         "open_until",
         "origin",
+        "refusing",
         "returning",
         "streams",
         "successes",
@@ -117,6 +118,7 @@ class _Place:
         self.successes_in_a_row: int = 0
         self.healthy_since: float | None = None
         self.failed_at: float | None = None
+        self.refusing: bool = False  # its latest answer was no, and no fault of its own
         self.returning: bool = False  # it was broken, and has not got its share back
         self.streams: int = 0
         self.connecting: int = 0
@@ -150,7 +152,7 @@ class Endpoints:
     ('open', [1, 1, 1])
     """
 
-    __slots__ = ("_config", "_places", "_strategy", "_unsettled", "news")
+    __slots__ = ("_best", "_config", "_places", "_strategy", "_unsettled", "news")
 
     def __init__(
         self,
@@ -161,6 +163,7 @@ class Endpoints:
         self._places = [_Place(endpoint) for endpoint in endpoints]
         self._strategy: Strategy = strategy
         self._config = config or BreakerConfig()
+        self._best = min(endpoint.priority for endpoint in endpoints)
         self._unsettled = False  # streams may be elsewhere than they should
         self.news: list[EndpointChanged] = []
         """Changes since the caller last emptied it."""
@@ -268,6 +271,8 @@ class Endpoints:
     def _invites_at(self, place: _Place) -> tuple[float, bool]:
         """Return from when on streams may move to a place, and whether only one at a time may."""
         patience = self._config.failback_after
+        if place.refusing:
+            return inf, True  # whoever has to try it may; no healthy stream leaves for a 404
         if place.healthy_since is not None:
             return place.healthy_since + patience, place.breaker is not _CLOSED
         if place.failed_at is None:
@@ -313,6 +318,8 @@ class Endpoints:
         else:
             chosen = self._next_in_turn(indices)
         place = places[chosen]
+        if self._strategy == "priority" and place.endpoint.priority > self._best:
+            self._unsettled = True
         if place.breaker is _OPEN:
             self._change(place, _HALF_OPEN, now)
         place.attempts += 1
@@ -369,6 +376,7 @@ class Endpoints:
         place = self._places[index]
         place.connecting -= 1
         place.failures += 1
+        place.refusing = error.category != "usage" and not _is_its_fault(error)
         self._blame(place, error, now)
 
     def given_up(self, index: int) -> None:
@@ -393,6 +401,9 @@ class Endpoints:
         if place.breaker is _OPEN:
             return  # an answer from before it broke
         place.failures_in_a_row = 0
+        if place.refusing:
+            place.refusing = False
+            self._unsettled = True
         if place.healthy_since is None:
             place.healthy_since = now
         if place.breaker is _HALF_OPEN:

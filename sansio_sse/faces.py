@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from .actions import StateChanged
-from .driver import ConnectionDriver, EventT, PostResponse, Waiting, Watcher
+from .driver import ConnectionDriver, EventT, PostResponse
 from .errors import ConnectionClosed, SSEError
 from .http import HeadersInput
+from .machine_driver import Waiting, Watcher
 from .states import ConnectionState
 
-__all__ = ["AsyncConnectionDriver", "AsyncWatch", "SyncConnectionDriver", "SyncWatch"]
+__all__ = ["AsyncConnectionDriver", "AsyncFace", "AsyncWatch", "SyncConnectionDriver", "SyncWatch"]
 
 T = TypeVar("T")
 
@@ -75,7 +76,26 @@ class SyncWatch(_Watch[T]):
         return item
 
 
-class AsyncConnectionDriver(ConnectionDriver[EventT]):
+class AsyncFace:
+    """Runs what is waited for, over one verb: ``_wait(until)``."""
+
+    __slots__ = ()
+
+    async def _run(self, waiting: Waiting[T]) -> T:
+        try:
+            while True:
+                await self._wait(next(waiting))
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            waiting.close()
+
+    async def _wait(self, until: float | None) -> None:
+        raise NotImplementedError
+
+
+class AsyncConnectionDriver(AsyncFace, ConnectionDriver[EventT]):
     """The coroutines of a ``Connection``, over two more verbs.
 
     ========================= ====================================================================
@@ -172,20 +192,7 @@ class AsyncConnectionDriver(ConnectionDriver[EventT]):
         """Return when the connection is closed and no task, socket or timer of it is left."""
         await self._run(self._closing_down())
 
-    async def _run(self, waiting: Waiting[T]) -> T:
-        try:
-            while True:
-                await self._wait(next(waiting))
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        finally:
-            waiting.close()
-
     def _start(self) -> None:
-        raise NotImplementedError
-
-    async def _wait(self, until: float | None) -> None:
         raise NotImplementedError
 
 
@@ -258,20 +265,23 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
 
     def __next__(self) -> EventT:
         try:
-            # The common case first: what is buffered costs no waiting and little bookkeeping.
-            self._alone()
-            try:
-                with self._inside:
-                    self._calling = True
-                    try:
-                        event = self._poll()
-                    finally:
-                        self._calling = False
-            finally:
-                self._left()
+            event = self._look()
             return self.receive() if event is None else event
         except ConnectionClosed:
             raise StopIteration from None
+
+    def _look(self) -> EventT | None:
+        """Return what is buffered: the common case, without waiting, with little bookkeeping."""
+        self._alone()
+        try:
+            with self._inside:
+                self._calling = True
+                try:
+                    return self._poll()
+                finally:
+                    self._calling = False
+        finally:
+            self._left()
 
     def receive(self, timeout: float | None = None) -> EventT:
         """Return the next event; cancelled or timed out, it loses nothing.

@@ -4,6 +4,9 @@ The life of the stream is the connection machine's, untouched. What is added sta
 where an attempt goes, what a failure says about the endpoint, and when to leave a good endpoint for
 a better one. No member of a pool needs this: a pool tells its members where to go.
 
+What has an end stays where it is until then, and so does what might have an effect twice: a healthy
+stream is left only if asking for it anew costs nothing.
+
 Whole events only are ever handed on, and a resumed stream begins behind the last of them. So any
 moment is an event boundary to the reader, who finds ``Connected`` between two events, if included.
 """
@@ -12,20 +15,24 @@ from collections.abc import Callable, Collection, Sequence
 from math import inf
 
 from .actions import Event
-from .attempt import Decide
+from .attempt import Decide, may_replay
 from .config import ConnectionConfig, Endpoint
 from .connection import Actions, ConnectionMachine, Include, Until, with_defaults
 from .content_coding import ContentDecoder
 from .endpoints import Endpoints, EndpointStats
-from .errors import NoEndpoint, SSEError
+from .errors import SSEError
 from .http import Request, Response, is_idempotent
 from .states import ConnectionState
 from .timers import Due, Timer, earlier
 
 __all__ = ["FailoverMachine"]
 
+_DISCONNECTED = ConnectionState.DISCONNECTED
 _CONNECTED = ConnectionState.CONNECTED
 _RECONNECTING = ConnectionState.RECONNECTING
+_ERROR = ConnectionState.ERROR
+
+_CAREFUL = ConnectionConfig()  # its `replay` allows only what cannot have an effect twice
 
 
 class FailoverMachine(ConnectionMachine):
@@ -47,10 +54,11 @@ class FailoverMachine(ConnectionMachine):
     >>> _ = machine.connect_failed(connect.attempt, OSError("refused"), 0.1)
     >>> [connect] = [a for a in machine.tick(machine.deadline) if isinstance(a, Connect)]
     >>> connect.request
-    <Request GET http://b.example/>
+    <Request GET http://b.example>
     """
 
     __slots__ = (
+        "_aside",
         "_avoid",
         "_domain",
         "_endpoints",
@@ -85,6 +93,7 @@ class FailoverMachine(ConnectionMachine):
             decide=decide,
             prepare=prepare,
             include=include,
+            admission=True,  # every attempt may go elsewhere; it is this class that answers
         )
         self._requests = tuple(requests)
         self._endpoints = Endpoints(endpoints, "priority", self._config.breaker)
@@ -93,9 +102,10 @@ class FailoverMachine(ConnectionMachine):
         self._gave = False  # it is a stream, and has given an event
         self._avoid: int | None = None  # where the latest failure was
         self._prefer: int | None = None
-        self._failed_for_good: set[int] = set()  # since the latest acceptance
+        self._failed_for_good: set[int] = set()  # since `connect`, or a stream that lasted
         # Whose ids the cursor is: what the caller begins with belongs to the first endpoint.
         self._domain: str | None = endpoints[0].cursor_domain
+        self._aside: tuple[str, bool] | None = None  # cursor and `gave_id`, until a foreign one is
         self._repeating = False  # a request that may have had an effect is being sent again
 
     # --- Look ----------------------------------------------------------------------------------
@@ -109,12 +119,13 @@ class FailoverMachine(ConnectionMachine):
 
     def connect(self, now: float) -> Actions:
         """Begin; earlier failures for good are forgotten."""
-        self._failed_for_good.clear()
-        self._repeating = False
+        if self._state in (_DISCONNECTED, _ERROR):  # else it is out of order, and changes nothing
+            self._failed_for_good.clear()
+            self._repeating = False
         return super().connect(now)
 
-    def _find_way(self, actions: Actions) -> None:
-        """Choose an endpoint; wait where none lets anything through."""
+    def _excluded(self) -> set[int]:
+        """Where this stream must not go, whatever the health there."""
         exclude = self._failed_for_good
         if self._repeating:
             # Only what knows the cursor can tell that it has done this before.
@@ -123,27 +134,33 @@ class FailoverMachine(ConnectionMachine):
                 for index in range(len(self._endpoints))
                 if self._endpoints.endpoint(index).cursor_domain != self._domain
             }
+        return exclude
+
+    def _find_way(self, number: int, actions: Actions) -> None:
+        """Choose an endpoint; wait where none lets anything through."""
+        exclude = self._excluded()
         chosen = self._endpoints.choose(
             self._now, exclude=exclude, avoid=self._avoid, prefer=self._prefer
         )
         self._endpoints.news.clear()  # nobody watches; `endpoints` shows it
         if chosen is None:
-            self._began = self._now
             at = self._endpoints.next_at(exclude)
-            if at == inf:
-                self._fail(NoEndpoint("no endpoint is left to try", retryable=False), actions)
-            else:
-                self._wait(Timer.RECONNECT, at)
+            assert at < inf, "what has failed for good everywhere is not tried again"
+            self._wait(Timer.RECONNECT, at)
             return
         self._prefer = None
         self._place, self._trying, self._gave = chosen, True, False
         self._endpoints.joined(chosen)
+        self._original = with_defaults(self._requests[chosen])
         domain = self._endpoints.endpoint(chosen).cursor_domain
         if domain != self._domain:
+            if is_idempotent(self._original):
+                # If nothing comes of it, the stream goes on where it was.
+                self._aside = (self._cursor, self._gave_id)
+            else:
+                self._domain = domain  # what may have its effect there is repeated nowhere else
             self._forget_cursor()
-        self._domain = domain
-        self._original = with_defaults(self._requests[chosen])
-        self._set_out(actions)
+        self._set_out(number, actions)
 
     def _accept(
         self, response: Response, decoder: ContentDecoder | None, retries: int, actions: Actions
@@ -151,40 +168,42 @@ class FailoverMachine(ConnectionMachine):
         assert self._place is not None
         self._trying = False
         self._avoid = None
-        self._failed_for_good.clear()
+        self._aside = None
+        self._domain = self._endpoints.endpoint(self._place).cursor_domain
         self._endpoints.accepted(self._place, self._now)
         super()._accept(response, decoder, retries, actions)
 
     def _examine(self, events: Sequence[Event]) -> Sequence[Event]:
         before = self.metrics.events_received
         events = super()._examine(events)
-        if not self._gave and self.metrics.events_received > before and self._place is not None:
+        if not self._gave and self.metrics.events_received > before:
+            assert self._place is not None
             self._gave = True
             self._endpoints.event_seen(self._place, self._now)
         return events
 
-    def _failed_there(self, error: SSEError, accepted: bool) -> None:
+    def _failed_there(self, error: SSEError, accepted: bool) -> bool:
+        """What will not work at this endpoint may work at another."""
         place = self._place
-        if place is None:
-            return
-        if self._sent and not is_idempotent(self._request):
+        if place is None or self._phase is Timer.PREPARE:
+            return error.retryable  # no endpoint had a part in it
+        if (self._sent or self._acted) and not may_replay(
+            self._request, error, _CAREFUL, acted=self._acted, gave_id=False, cursor=""
+        ):
             self._repeating = True
         self._avoid = place
         if accepted:
             lived = self._now - self._accepted_at
             self._endpoints.lost(place, error, self._now, lived=lived, gave=self._gave)
+            if lived >= self._config.reconnection.reset_interval:
+                self._failed_for_good.clear()
         else:
             self._trying = False
             self._endpoints.failed(place, error, self._now)
-        if not error.retryable and error.category != "usage":
-            self._failed_for_good.add(place)
-
-    def _is_worth_a_retry(self, error: SSEError) -> bool:
-        """What will not work at this endpoint may work at another."""
-        if error.retryable:
-            return True
-        elsewhere = len(self._failed_for_good) < len(self._endpoints)
-        return elsewhere and error.category != "usage" and not isinstance(error, NoEndpoint)
+        if error.retryable or error.category == "usage":
+            return error.retryable
+        self._failed_for_good.add(place)
+        return len(self._excluded()) < len(self._endpoints)
 
     def _abandon(self, actions: Actions, *, well: bool = False) -> None:
         place = self._place
@@ -193,11 +212,18 @@ class FailoverMachine(ConnectionMachine):
                 self._endpoints.given_up(place)
             self._endpoints.left(place)
             self._place, self._trying = None, False
+        if self._aside is not None:
+            (self._cursor, self._gave_id), self._aside = self._aside, None
         super()._abandon(actions, well=well)
 
     def _next_due(self) -> Due | None:
         due = super()._next_due()
-        if self._state is _CONNECTED and self._place is not None:
+        if (
+            self._state is _CONNECTED
+            and not self._finite
+            and self._until is None
+            and is_idempotent(self._original)
+        ):
             at = self._endpoints.next_move_at(self._place)
             if at < inf:
                 patience = self._config.breaker.failback_after

@@ -218,6 +218,8 @@ class WireMachine:
             data, self._to_send = self._to_send, b""
             actions = self._carry_out(self.connection.transport_opened(transport, now), now)
             return [SendBytes(transport, data), *actions]
+        if self._drain is not None and self._drain.number == transport:
+            return NO_ACTIONS  # it has been open for long
         side = self._side(transport)
         if side is None:
             return [CloseTransport(transport)]
@@ -344,15 +346,18 @@ class WireMachine:
 
     def _release(self, now: float) -> Sequence[WireAction]:
         """The stream ended well: keep its transport, or read on until it can be kept, or close."""
-        number, body = self._stream, self._body
-        usable = self._usable == 3
-        response = self.connection.response
-        self._forget_stream()
-        if body is None or response is None or not usable:
-            return self._released([CloseTransport(number)], number, now)
+        number, body, connection = self._stream, self._body, self.connection
+        response = connection.response
+        assert body is not None
+        assert response is not None
         seconds = keep_alive_timeout(response)
         keep = _KEEP if seconds is None else seconds
-        drain = _Drain(number, body, self.connection.request.origin, keep)
+        # A transport that is paused can neither be read to the end nor used by somebody else.
+        usable = self._usable == 3 and keep and not connection.paused
+        self._forget_stream()
+        if not usable:
+            return self._released([CloseTransport(number)], number, now)
+        drain = _Drain(number, body, connection.request.origin, keep)
         if body.complete or body.error is not None:
             return self._end_drain(drain, now)
         self._drain = drain
@@ -367,7 +372,7 @@ class WireMachine:
 
     def _end_drain(self, drain: _Drain, now: float) -> Sequence[WireAction]:
         self._drain = None
-        clean = drain.body.complete and not drain.body.leftover and drain.keep
+        clean = drain.body.complete and not drain.body.leftover
         last: WireAction = (
             KeepTransport(drain.number, drain.origin, drain.keep)
             if clean

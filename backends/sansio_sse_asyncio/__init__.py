@@ -1,9 +1,10 @@
-"""Event streams for asyncio: ``connect()`` and the ``Connection`` it makes.
+"""Event streams for asyncio: ``connect()``, ``ConnectionPool`` and ``StreamSet``.
 
 Works unchanged on uvloop. Everything that is decided is decided in :mod:`sansio_sse`; here are
 transports, timers and tasks.
 """
 
 from .connection import Connection, connect
+from .pool import ConnectionPool, StreamSet
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "ConnectionPool", "StreamSet", "connect"]

@@ -1,24 +1,17 @@
 """``Connection`` and ``connect()`` for asyncio, and for uvloop unchanged."""
 
 import asyncio
-import random
-import time
-from collections.abc import Callable
 from typing import Any, Self
 
-from sansio_sse import (
-    AsyncConnectionDriver,
-    EventT,
-    Origin,
-    WireMachine,
-)
+from sansio_sse import AsyncConnectionDriver, EventT, Origin, WireMachine
 
+from .loop import LoopVerbs
 from .transport import Link, opener_for, shared_view
 
 __all__ = ["Connection", "connect"]
 
 
-class Connection(AsyncConnectionDriver[EventT]):
+class Connection(LoopVerbs, AsyncConnectionDriver[EventT]):
     """One event stream that survives; made by :func:`connect`.
 
     An async context manager, and an async iterator of events. Every method that is not a coroutine
@@ -29,16 +22,12 @@ class Connection(AsyncConnectionDriver[EventT]):
         "__weakref__",
         "_link",
         "_links",
-        "_loop",
-        "_timer",
         "_unreleased",
-        "_waiters",
+        *LoopVerbs.SLOTS,
     )
 
     def _set_up(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._waiters: list[asyncio.Future[bool]] | None = None
+        self._set_up_loop()
         # Most connections have one transport at a time; only those that ping or post get a dict.
         self._link: tuple[int, Link | asyncio.Future[Any]] | None = None
         self._links: dict[int, Link | asyncio.Future[Any]] | None = None
@@ -58,57 +47,6 @@ class Connection(AsyncConnectionDriver[EventT]):
         return await self.open()
 
     # --- Verbs ---------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()
-
-    def _now(self) -> float:
-        return time.monotonic() if self._loop is None else self._loop.time()
-
-    def _wall_clock(self) -> float:
-        return time.time()
-
-    _random = staticmethod(random.random)
-
-    def _arm(self, at: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        assert self._loop is not None
-        self._timer = None if at is None else self._loop.call_at(at, self._fired)
-
-    def _fired(self) -> None:
-        self._timer = None
-        self._deadline_reached()
-
-    def _wake(self) -> None:
-        for waiter in self._waiters or ():
-            if not waiter.done():
-                waiter.set_result(True)
-
-    async def _wait(self, until: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        if self._waiters is None:
-            self._waiters = []
-        self._waiters.append(waiter)
-        timer = None if until is None else loop.call_at(until, _time_out, waiter)
-        try:
-            if not await waiter:
-                raise TimeoutError
-        finally:
-            self._waiters.remove(waiter)
-            if timer is not None:
-                timer.cancel()
-
-    def _from_elsewhere(self, command: Callable[[], None]) -> None:
-        if self._loop is None:
-            command()  # never started: there is no other place
-            return
-        try:
-            self._loop.call_soon_threadsafe(command)
-        except RuntimeError:
-            pass  # the loop has ended, and all transports with it
 
     def _open(self, transport: int, origin: Origin) -> None:
         assert self._loop is not None
@@ -159,12 +97,6 @@ class Connection(AsyncConnectionDriver[EventT]):
 
         task.add_done_callback(prepared)
 
-    def _unhandled(self, error: BaseException) -> None:
-        assert self._loop is not None
-        self._loop.call_exception_handler(
-            {"message": f"a callback of {self!r} raised", "exception": error}
-        )
-
     # --- Links ---------------------------------------------------------------------------------
 
     def _put_link(self, number: int, link: "Link | asyncio.Future[Any]") -> None:
@@ -199,11 +131,6 @@ class Connection(AsyncConnectionDriver[EventT]):
 
     def _released(self) -> bool:
         return self._unreleased == 0
-
-
-def _time_out(waiter: "asyncio.Future[bool]") -> None:
-    if not waiter.done():
-        waiter.set_result(False)
 
 
 connect = Connection

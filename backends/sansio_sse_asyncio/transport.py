@@ -40,21 +40,21 @@ class Link(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_blocked",
-        "_connection",
         "_dropped",
-        "_number",
         "_released",
         "_unsent",
         "_view",
         "below",
         "gone",
+        "number",
         "opening",
+        "owner",
         "transport",
     )
 
     def __init__(self, connection: "Connection[Any]", number: int, view: memoryview) -> None:
-        self._connection = connection
-        self._number = number
+        self.owner: Any = connection  # who is told; a pool may pass a transport on
+        self.number = number
         self._view = view
         self._blocked = False
         self._dropped = False
@@ -74,7 +74,7 @@ class Link(asyncio.BufferedProtocol):
         # "Written" means handed to the system, else the write timeout watches our own buffer.
         # Not 0: TLS would take an empty buffer for a full one.
         self.transport.set_write_buffer_limits(high=1)
-        self._connection._take(WireMachine.transport_opened, self._number)
+        self.owner._take(WireMachine.transport_opened, self.number)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
@@ -88,12 +88,12 @@ class Link(asyncio.BufferedProtocol):
         """Bytes came."""
         if not self._dropped:
             data = bytes(self._view[:nbytes])
-            self._connection._take(WireMachine.bytes_received, self._number, data)
+            self.owner._take(WireMachine.bytes_received, self.number, data)
 
     def eof_received(self) -> None:
         """The peer ended its side."""
         if not self._dropped:
-            self._connection._take(WireMachine.end_received, self._number)
+            self.owner._take(WireMachine.end_received, self.number)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone, by our doing or not."""
@@ -102,13 +102,13 @@ class Link(asyncio.BufferedProtocol):
             self.gone = error  # the opening, which is not over, will tell
             return
         if not self._dropped:
-            self._connection._take(WireMachine.transport_failed, self._number, error)
+            self.owner._take(WireMachine.transport_failed, self.number, error)
         self._release()
 
     def _release(self) -> None:
         if not self._released:
             self._released = True
-            self._connection._link_released(self._number, self)
+            self.owner._link_released(self.number, self)
 
     def reading(self, on: bool) -> None:
         """Read, or do not."""
@@ -142,7 +142,7 @@ class Link(asyncio.BufferedProtocol):
             self.transport.write(piece)
         if not self._blocked:
             self._unsent = None
-            self._connection._take(WireMachine.bytes_sent, self._number)
+            self.owner._take(WireMachine.bytes_sent, self.number)
 
     def opened(self, task: "asyncio.Task[None]") -> None:
         """The opening is over; if it came to nothing, so is the link."""
@@ -152,7 +152,7 @@ class Link(asyncio.BufferedProtocol):
             return  # the end of the transport will be told by connection_lost
         # Perhaps there was a transport: what uvloop cancels while it makes one, it never tells of.
         if error is not None and not self._dropped:
-            self._connection._take(WireMachine.transport_failed, self._number, error)
+            self.owner._take(WireMachine.transport_failed, self.number, error)
         self._release()
 
     def drop(self) -> None:

@@ -1,0 +1,189 @@
+"""How a machine is fed, whatever machine it is: one input, all its actions, then the next input.
+
+The order of inputs, the deadline, and the mailboxes of those who watch: what a driver of one
+connection and a driver of many have in common. It knows no machine's inputs and no action.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from .errors import ConnectionClosed, SSEError
+
+__all__ = ["NO_SLOTS", "MachineDriver", "Waiting", "Watcher"]
+
+T = TypeVar("T")
+
+Waiting: TypeAlias = Generator[float | None, None, T]
+"""Something to wait for: yields whenever it has to wait, with the time to wait until (None: for
+ever), and returns what was waited for."""
+
+NO_SLOTS: tuple[str, ...] = ()
+"""The ``__slots__`` of a class whose subclasses have its slots: two bases with slots of their own
+cannot have one class. (By this name type checkers do not take it for the whole truth.)"""
+
+# A loop's timer may be early by its resolution: uvloop counts in milliseconds.
+_EARLY = 0.002
+_WATCHED = 1000  # items held for a watcher that does not look
+
+
+class Watcher(Generic[T]):
+    """The bounded mailbox of one iterator over changes or errors.
+
+    The oldest are dropped and counted.
+    """
+
+    __slots__ = ("dropped", "items", "kind")
+
+    def __init__(self, kind: type[T] | tuple[type[T], ...], first: Iterable[T] = ()) -> None:
+        self.kind: type[T] | tuple[type[T], ...] = kind
+        self.items: deque[T] = deque(first, _WATCHED)
+        self.dropped: int = 0
+
+    def put(self, item: T) -> None:
+        """Add one, in place of the oldest if there are too many."""
+        self.dropped += len(self.items) == _WATCHED
+        self.items.append(item)
+
+
+class MachineDriver:
+    """Feeds a machine and performs its actions; see the module's text.
+
+    A subclass sets ``_wire``, which takes the news, and ``_machine``, whose deadline counts (the
+    same, where there is only one), and writes:
+
+    ============================ ===================================================================
+    ``_perform(actions)``        do them, in order
+    ``_report(error)``           tell the user of an error that has no caller
+    ``_is_over()``               whether nothing more can come for watchers
+    ``_now()``                   monotonic seconds
+    ``_arm(at)``                 call ``_deadline_reached()`` at ``at``; ``None``: call it no more
+    ``_wake()``                  whoever waits should look again: soon, not within this call
+    ============================ ===================================================================
+    """
+
+    __slots__ = ("_armed", "_busy", "_inputs", "_machine", "_watchers", "_wire")
+
+    _wire: Any
+    _machine: Any
+
+    def _prepare_feeding(self) -> None:
+        self._busy = False
+        self._inputs: deque[tuple[Callable[..., Sequence[Any]], tuple[Any, ...]]] | None = None
+        self._armed: float | None = None
+        self._watchers: list[Watcher[Any]] | None = None
+
+    # --- Inputs --------------------------------------------------------------------------------
+
+    def _take(self, news: Callable[..., Sequence[Any]], *args: Any) -> None:
+        """Give the machine one input and perform all its actions; one born meanwhile waits.
+
+        ``news`` is a function of the machine's class (``WireMachine.bytes_received``), called with
+        the machine, ``args`` and the time.
+        """
+        if self._busy:
+            if self._inputs is None:
+                self._inputs = deque()
+            self._inputs.append((news, args))
+            return
+        self._busy = True
+        try:
+            actions = news(self._wire, *args, self._now())
+            if actions:
+                self._perform(actions)
+            if self._inputs is not None:
+                while self._inputs:
+                    self._next_input()
+                self._inputs = None  # an empty deque is three quarters of a KiB
+        finally:
+            # Also where a callback was interrupted (Ctrl-C): the timers are what mends the rest.
+            self._busy = False
+            deadline = self._machine.deadline
+            armed = self._armed
+            if deadline is None:
+                if armed is not None:
+                    self._armed = None
+                    self._arm(None)
+            elif armed is None or deadline < armed:
+                self._armed = deadline
+                self._arm(deadline)
+
+    def _next_input(self) -> None:
+        assert self._inputs is not None
+        news, args = self._inputs.popleft()
+        try:
+            actions = news(self._wire, *args, self._now())
+        except SSEError as error:  # a command out of order by now, and its caller is gone
+            self._report(error)
+            return
+        if actions:
+            self._perform(actions)
+
+    def _deadline_reached(self) -> None:
+        """The armed time has come; tell the machine, which may find it too early and ask again."""
+        armed = self._armed
+        if armed is None:
+            return
+        if armed - self._now() > _EARLY:
+            self._arm(armed)  # armed anew while the old time was being told
+            return
+        self._armed = None
+        self._take(_tick_at_least, armed)
+
+    # --- Watching ------------------------------------------------------------------------------
+
+    def _watch(self, watcher: Watcher[T]) -> Watcher[T]:
+        if self._watchers is None:
+            self._watchers = []
+        self._watchers.append(watcher)
+        return watcher
+
+    def _unwatch(self, watcher: Watcher[Any]) -> None:
+        if self._watchers is not None and watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def _watched(self, item: Any) -> None:
+        for watcher in tuple(self._watchers or ()):  # one may go meanwhile, in a garbage collection
+            if isinstance(item, watcher.kind):
+                watcher.put(item)
+                self._wake()
+
+    def _poll_watcher(self, watcher: Watcher[T]) -> T | None:
+        """Return the next item, None while there is none yet; raise ConnectionClosed at the end."""
+        if watcher.items:
+            return watcher.items.popleft()
+        if self._is_over():
+            self._unwatch(watcher)
+            raise ConnectionClosed("the connection is closed")
+        return None
+
+    def _watching(self, watcher: Watcher[T]) -> Waiting[T]:
+        while (item := self._poll_watcher(watcher)) is None:
+            yield None
+        return item
+
+    # --- What a subclass writes ----------------------------------------------------------------
+
+    def _perform(self, actions: Sequence[Any]) -> None:
+        raise NotImplementedError
+
+    def _report(self, error: BaseException) -> None:
+        raise NotImplementedError
+
+    def _is_over(self) -> bool:
+        raise NotImplementedError
+
+    def _now(self) -> float:
+        raise NotImplementedError
+
+    def _arm(self, at: float | None) -> None:
+        raise NotImplementedError
+
+    def _wake(self) -> None:
+        raise NotImplementedError
+
+
+def _tick_at_least(machine: Any, armed: float, now: float) -> Sequence[Any]:
+    # A loop's timer may fire a hair early, and asking again for the same hair would spin.
+    answer: Sequence[Any] = machine.tick(max(armed, now))
+    return answer

@@ -1,0 +1,281 @@
+"""The pool machine against a simple account of its outside, in any order of events.
+
+What has to hold after each input stands in ``pool_play``; here is what happens, and what has to
+come in the end.
+"""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from pool_play import (
+    DROPPED,
+    FORBIDDEN,
+    OVERFLOW,
+    OWN,
+    REFUSED,
+    SILENT,
+    UNAVAILABLE,
+    Conn,
+    M,
+    Outside,
+)
+from sansio_sse.config import BreakerConfig, Endpoint, PoolConfig
+from sansio_sse.members import GrantLease
+
+KEYS = [OWN, "a", "b"]
+SECONDS = [0.0, 0.1, 1.0, 1.0, 5.0, 20.0]
+PATIENCE = 3.0
+LONG = 1e6
+
+# The second shares its origin with the first, the third its cursors.
+ENDPOINTS = [
+    ("http://a.example/events", None),
+    ("http://a.example/more", "other"),
+    ("http://b.example/events", None),
+]
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> PoolConfig:
+    priorities = st.integers(0, 2)
+    endpoints = [
+        Endpoint(url, priority=draw(priorities), cursor_domain=domain)
+        for url, domain in ENDPOINTS[: draw(st.integers(1, 3))]
+    ]
+    max_size = draw(st.integers(1, 4))
+    return PoolConfig(
+        endpoints,
+        min_size=draw(st.integers(0, min(max_size, 2))),
+        max_size=max_size,
+        max_connecting=draw(st.integers(1, 3)),
+        max_connecting_per_origin=draw(st.sampled_from([None, None, 1])),
+        max_idle=draw(st.sampled_from([0, 5, 50])),
+        max_lifetime=draw(st.sampled_from([None, None, 40])),
+        acquire_timeout=10,
+        max_backlog_age=5,
+        strategy=draw(st.sampled_from(["round_robin", "least_loaded", "priority", "priority"])),
+        breaker=BreakerConfig(
+            failures=2,
+            successes=draw(st.integers(1, 2)),
+            open_for=draw(st.sampled_from([0.0, 10.0, 10.0])),
+            half_open=draw(st.integers(1, 2)),
+            failback_after=PATIENCE,
+        ),
+    )
+
+
+class PoolModel(RuleBasedStateMachine):
+    """Draws any order of wishes, news and times."""
+
+    @initialize(
+        config=configs(),
+        random=st.sampled_from([0.0, 0.5, 0.9]),
+        started=st.booleans(),
+        ill=st.booleans(),
+    )
+    def begin(self, config: PoolConfig, random: float, started: bool, ill: bool) -> None:
+        self.pool = Outside(config, random=random)
+        self.tokens = count(1)
+        self.steps = 0
+        if started:
+            self.pool.start()
+
+    # --- Rules: most steps go on, or nothing would ever be reached that is worth disturbing ------
+
+    @rule(key=st.sampled_from(KEYS), timeout=st.sampled_from([None, None, None, 0.0, 3.0]))
+    def somebody_comes(self, key: str, timeout: float | None) -> None:
+        if self.pool.closing_at is None:
+            self.pool.acquire(next(self.tokens), key, timeout=timeout)
+
+    @rule(how_many=st.integers(1, 4))
+    def all_goes_well(self, how_many: int) -> None:
+        for conn in list(self.pool.conns.values())[:how_many]:
+            self.goes_well(conn)
+
+    def goes_well(self, conn: Conn) -> None:
+        if self.pool.conns.get(conn.number) is not conn:
+            return
+        if conn.phase in ("new", "resting"):
+            self.pool.ask(conn.number)
+        elif conn.phase == "trying":
+            self.pool.accept(conn.number)
+
+    @precondition(lambda self: self.pool.leases)
+    @rule(data=st.data())
+    def somebody_goes(self, data: st.DataObject) -> None:
+        draw = data.draw
+        self.pool.release(
+            draw(st.sampled_from(list(self.pool.leases))),
+            unread=draw(st.sampled_from(["keep", "keep", "drop", "close"])),
+            backlog=draw(st.integers(0, 2)),
+            full=draw(st.booleans()),
+            resumable=draw(st.booleans()),
+        )
+
+    @rule(seconds=st.sampled_from(SECONDS))
+    def time_passes(self, seconds: float) -> None:
+        """Not every driver ticks in time."""
+        self.pool.now += seconds
+        self.pool.tick()
+
+    @rule(then=st.sampled_from(["tick", "news"]))
+    def time_comes(self, then: str) -> None:
+        """The time that the machine asked for; something else may be told of at that instant."""
+        if self.pool.machine.deadline is None:
+            return
+        self.pool.now = max(self.pool.now, self.pool.machine.deadline)
+        if then == "tick":
+            self.pool.tick()
+            self.pool.tick()  # what became idle by it, and may not be so
+            assert self.pool.machine.deadline is None or (
+                self.pool.machine.deadline > self.pool.now
+            )
+
+    @precondition(lambda self: self.pool.conns)
+    @rule(data=st.data())
+    def disturb(self, data: st.DataObject) -> None:
+        """What servers, networks and holders may do instead."""
+        pool, draw = self.pool, data.draw
+        conn = draw(st.sampled_from(list(pool.conns.values())))
+        number = conn.number
+        possible: list[Callable[[], None]] = []
+        if conn.phase == "trying":
+            errors = st.sampled_from([REFUSED, REFUSED, UNAVAILABLE, FORBIDDEN, FORBIDDEN])
+            possible += [lambda: pool.refuse(number, draw(errors))] * 4
+            possible += [lambda: pool.no_content(number)]
+        if conn.phase == "resting":
+            possible += [lambda: pool.fail(number, REFUSED)]
+        if conn.phase == "up":
+            possible += [lambda: pool.lose(number, draw(st.sampled_from([DROPPED, SILENT])))] * 2
+            possible += [lambda: pool.fail(number, draw(st.sampled_from([OVERFLOW, DROPPED])))]
+            possible += [lambda: pool.event(number)] * 2
+        if conn.phase == "up" or (conn.lease and conn.phase not in ("error", "finished")):
+            possible += [lambda: pool.finish(number)]
+        if conn.state is M.IDLE:
+            possible += [
+                lambda: pool.backlog(number, full=draw(st.booleans()), resumable=draw(st.booleans()))
+            ] * 4
+        if conn.lease and conn.phase in ("asking", "trying", "up", "finished"):
+            possible += [lambda: self.restart(conn)]
+        if possible:
+            draw(st.sampled_from(possible))()
+
+    def restart(self, conn: Conn) -> None:
+        """Its holder wants another connection."""
+        if conn.phase == "up":
+            self.pool.lose(conn.number, None)
+        if conn.number in self.pool.conns:
+            self.pool.ask(conn.number)
+
+    @rule(data=st.data())
+    def beside(self, data: st.DataObject) -> None:
+        pool, draw = self.pool, data.draw
+        possible: list[Callable[[], None]] = [lambda: self.stale(draw(st.integers(0, 8)))]
+        possible += [lambda: self.go_back(draw(st.sampled_from([0.5, 100.0])))]
+        if pool.closing_at is None:
+            possible += [lambda: pool.acquire(token := next(self.tokens), ("s", token), single=True)]
+        if pool.waiting:
+            possible += [lambda: pool.cancel(draw(st.sampled_from(list(pool.waiting))))] * 3
+        self.steps += 1
+        if self.steps > 5:
+            possible += [lambda: pool.close(draw(st.sampled_from([0.0, 5.0])))]
+        draw(st.sampled_from(possible))()
+
+    def stale(self, which: int) -> None:
+        """News of a member that was closed meanwhile, and a wish that nobody remembers."""
+        pool = self.pool
+        number = pool.gone[-1] if pool.gone else 10**9
+        stale: list[Callable[[], None]] = [
+            lambda: pool.tell("admission_requested", number, 10**9),
+            lambda: pool.tell("connected", number),
+            lambda: pool.tell("attempt_failed", number, REFUSED),
+            lambda: pool.tell("lost", number),
+            lambda: pool.tell("failed", number, REFUSED),
+            lambda: pool.tell("finished", number),
+            lambda: pool.tell("event_seen", number),
+            lambda: pool.tell("backlog", number, full=True, resumable=True),
+            lambda: pool.cancel("nobody"),
+        ]
+        stale[which]()
+
+    def go_back(self, seconds: float) -> None:
+        """A clock that goes backwards is held."""
+        pool = self.pool
+        pool.now -= seconds
+        pool.tell("cancel", "nobody")
+        pool.now += seconds
+
+    # --- What has to come in the end -------------------------------------------------------------
+
+    def teardown(self) -> None:
+        if not hasattr(self, "pool"):
+            return
+        if self.pool.closing_at is None:
+            self.everybody_is_served()
+            self.streams_go_home()
+            self.pool.close(grace=5.0)
+        for _ in range(20):
+            if self.pool.machine.over:
+                break
+            self.pool.tick_at_deadline()
+        assert self.pool.machine.over
+        assert not self.pool.conns
+        assert not self.pool.leases
+        assert self.pool.machine.deadline is None
+
+    def go_on(self) -> bool:
+        """Let everything go well, once."""
+        before = [(conn.number, conn.phase) for conn in self.pool.conns.values()]
+        for conn in list(self.pool.conns.values()):
+            self.goes_well(conn)
+        return before != [(conn.number, conn.phase) for conn in self.pool.conns.values()]
+
+    def everybody_is_served(self) -> None:
+        """Where all goes well and leases are given back, nobody waits for ever.
+
+        Time passes only to the moments that the machine asks for.
+        """
+        pool = self.pool
+        last = [("last", key) for key in KEYS]
+        for token in last:
+            pool.acquire(token, token[1], timeout=LONG)
+        began = pool.time
+        for _ in range(300):
+            if not pool.waiting:
+                break
+            for lease in list(pool.leases):
+                pool.release(lease)
+            if not self.go_on() and not pool.leases:
+                pool.tick_at_deadline()
+        for token in last:
+            assert isinstance(pool.answers[token], GrantLease)
+        assert pool.time - began < 100
+
+    def streams_go_home(self) -> None:
+        """Where all goes well, streams come to be at the best endpoint, and stay there."""
+        pool = self.pool
+        end = pool.time + 200
+        for _ in range(1000):
+            if self.go_on():
+                continue
+            if pool.machine.deadline is None or pool.machine.deadline > end:
+                break
+            pool.tick_at_deadline()
+        else:
+            raise AssertionError("it does not come to rest")
+        for conn in pool.conns.values():
+            assert conn.phase in ("up", "error", "finished")
+            if conn.phase == "up" and pool.config.strategy == "priority":
+                assert conn.endpoint is not None
+                here = pool.places[conn.endpoint].priority
+                better = {i for i, place in enumerate(pool.places) if place.priority < here}
+                assert better <= pool.failed_for.get(conn.key, set())
+
+
+TestPool: Any = PoolModel.TestCase
+TestPool.settings = settings(max_examples=300, stateful_step_count=50)
