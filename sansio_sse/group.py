@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .actions import (
+    CloseTransport,
     ErrorOccurred,
     Event,
     KeepTransport,
@@ -174,6 +175,10 @@ class MemberDriver(ConnectionDriver[Any]):
                 self._group._open_for(self, transport, origin)
             case KeepTransport(transport, origin, seconds):
                 self._group._keep(self, transport, origin, seconds)
+                self._wake()  # whoever waits for the rest of a body
+            case CloseTransport():
+                super()._act(action)
+                self._wake()
             case StateChanged(new=new):
                 if new is ConnectionState.CONNECTED:
                     self._gave = False
@@ -347,6 +352,8 @@ class GroupDriver(MachineDriver):
         while not self._is_over() or not self._released():
             yield None
         self._ended()
+        while not self._gone():
+            yield None
 
     def _released(self) -> bool:
         return not self._leaving
@@ -374,6 +381,10 @@ class GroupDriver(MachineDriver):
 
     def _ended(self) -> None:
         """Let go of what served all members. Optional."""
+
+    def _gone(self) -> bool:
+        """Whether it has been let go of. Optional."""
+        return True
 
 
 def _admitted(

@@ -450,6 +450,7 @@ class PoolMachine:
             if not member.lease:
                 self._close(member, "closing", actions)
         self._drop_kept(inf, actions)
+        self._timers.clear()  # whatever is left is for somebody who has it, or ends with the grace
         if self._now >= self._closing_at:
             self._cut(actions)
         return self._settled(actions)

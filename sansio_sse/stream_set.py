@@ -92,7 +92,7 @@ class StreamSetDriver(GroupDriver):
     __slots__ = (
         "_added",
         "_config",
-        "_gone",
+        "_counted",
         "_headers",
         "_keys",
         "_numbers",
@@ -134,7 +134,7 @@ class StreamSetDriver(GroupDriver):
         self._keys: dict[Hashable, int] = {}
         self._numbers = 0
         self._added = self._removed = 0
-        self._gone: dict[str, int] = {}  # counters of streams that were removed
+        self._counted: dict[str, int] = {}  # counters of streams that were removed
         self._on_event = on_event
         self._queue = FairQueue(self)
         self._reading = False
@@ -177,7 +177,7 @@ class StreamSetDriver(GroupDriver):
     def stats(self) -> StreamSetStats:
         """Return the set at a glance."""
         with self._guard:
-            counters = dict(self._gone)
+            counters = dict(self._counted)
             states: dict[str, int] = {}
             for member in tuple(self._connections.values()):
                 states[member.state.value] = states.get(member.state.value, 0) + 1
@@ -262,7 +262,7 @@ class StreamSetDriver(GroupDriver):
         if member is not None:
             self._removed += 1
             self._left(member)
-            _add_counters(member, self._gone)
+            _add_counters(member, self._counted)
 
     def close(self) -> None:
         """Close all streams; plain, idempotent, callable from anywhere.

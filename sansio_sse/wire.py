@@ -65,10 +65,13 @@ class _Side:
 class _Drain:
     """A stream that ended well, while the rest of its body is read."""
 
-    __slots__ = ("body", "keep", "number", "origin", "room")
+    __slots__ = ("body", "keep", "number", "origin", "room", "written")
 
-    def __init__(self, number: int, body: BodyReader, origin: Origin, keep: float) -> None:
+    def __init__(
+        self, number: int, body: BodyReader, origin: Origin, keep: float, *, written: bool
+    ) -> None:
         self.number = number
+        self.written = written  # the whole request, as far as we have been told
         self.body = body
         self.origin = origin
         self.keep = keep
@@ -251,6 +254,9 @@ class WireMachine:
 
     def bytes_sent(self, transport: int, now: float) -> Sequence[WireAction]:
         """All bytes of the last :class:`SendBytes` have left."""
+        if self._drain is not None and self._drain.number == transport:
+            self._drain.written = True
+            return self._drain_on(self._drain, now)
         if transport != self._stream:
             return NO_ACTIONS
         self._usable |= 2
@@ -353,26 +359,29 @@ class WireMachine:
         seconds = keep_alive_timeout(response)
         keep = _KEEP if seconds is None else seconds
         # A transport that is paused can neither be read to the end nor used by somebody else.
-        usable = self._usable == 3 and keep and not connection.paused
+        usable = self._usable & 1 and keep and not connection.paused
+        written = self._usable & 2 != 0
         self._forget_stream()
         if not usable:
             return self._released([CloseTransport(number)], number, now)
-        drain = _Drain(number, body, connection.request.origin, keep)
-        if body.complete or body.error is not None:
-            return self._end_drain(drain, now)
-        self._drain = drain
-        return NO_ACTIONS
+        self._drain = _Drain(number, body, connection.request.origin, keep, written=written)
+        return self._drain_on(self._drain, now)
 
     def _drain_received(self, drain: _Drain, data: bytes, now: float) -> Sequence[WireAction]:
         drain.room -= len(data)
         drain.body.feed(data)
-        if drain.body.complete or drain.body.error is not None or drain.room < 0:
+        return self._drain_on(drain, now)
+
+    def _drain_on(self, drain: _Drain, now: float) -> Sequence[WireAction]:
+        """Go on, until the body has ended and the request is known to be written."""
+        body = drain.body
+        if body.error is not None or body.leftover or drain.room < 0:
             return self._end_drain(drain, now)
-        return NO_ACTIONS
+        return self._end_drain(drain, now) if body.complete and drain.written else NO_ACTIONS
 
     def _end_drain(self, drain: _Drain, now: float) -> Sequence[WireAction]:
         self._drain = None
-        clean = drain.body.complete and not drain.body.leftover
+        clean = drain.body.complete and not drain.body.leftover and drain.written
         last: WireAction = (
             KeepTransport(drain.number, drain.origin, drain.keep)
             if clean

@@ -25,56 +25,56 @@ _contexts: dict[tuple[str | None, str | None], ssl.SSLContext] = {}
 class Link:
     """One transport of a connection."""
 
-    __slots__ = ("_connection", "_dropped", "_gate", "_number", "_scope", "_stream")
+    __slots__ = ("_dropped", "_gate", "_scope", "number", "owner", "stream")
 
     def __init__(self, connection: "Connection[Any]", number: int) -> None:
-        self._connection = connection
-        self._number = number
+        self.owner: Any = connection  # who is told; a pool may pass a transport on
+        self.number = number
         self._dropped = False
         self._gate: trio.Event | None = None  # what a pause waits for
         self._scope = trio.CancelScope()
-        self._stream: Any = None
+        self.stream: Any = None
 
     async def run(self, origin: Origin) -> None:
         """Open, read until the end, close: the task of a transport."""
         try:
             with self._scope:
-                connection = self._connection
-                self._stream = await opener.get()(
-                    origin, uds=connection._uds, context=connection._ssl_context
+                self.stream = await opener.get()(
+                    origin, uds=self.owner._uds, context=self.owner._ssl_context
                 )
-                connection._take(WireMachine.transport_opened, self._number)
+                self.owner._take(WireMachine.transport_opened, self.number)
                 await self._read()
         except _FAILURES as error:
             self._fail(error)
         finally:
             try:
-                if self._stream is not None:
-                    await trio.aclose_forcefully(self._stream)
+                if self.stream is not None:
+                    await trio.aclose_forcefully(self.stream)
             finally:
-                self._connection._link_released(self._number, self)
+                self.owner._link_released(self.number, self)
 
     async def _read(self) -> None:
         while not self._dropped:
             while self._gate is not None:
                 await self._gate.wait()
-            data = await self._stream.receive_some(_READ_SIZE)
+            data = await self.stream.receive_some(_READ_SIZE)
             if not data:
-                self._connection._take(WireMachine.end_received, self._number)
+                self.owner._take(WireMachine.end_received, self.number)
                 return
-            self._connection._take(WireMachine.bytes_received, self._number, data)
+            self.owner._take(WireMachine.bytes_received, self.number, data)
 
     async def write(self, data: bytes) -> None:
         """Write, and report when all has left; beside the reading, for an answer may be early."""
+        owner = self.owner
         try:
-            await self._stream.send_all(data)
+            await self.stream.send_all(data)
         except _FAILURES as error:
             self._fail(error)
         else:
             if not self._dropped:
-                self._connection._take(WireMachine.bytes_sent, self._number)
+                self.owner._take(WireMachine.bytes_sent, self.number)
         finally:
-            self._connection._task_released()
+            owner._task_released()
 
     def reading(self, on: bool) -> None:
         """Read, or do not."""
@@ -95,7 +95,7 @@ class Link:
         if hasattr(group, "exceptions"):  # one for each address that was tried
             error = group.exceptions[0]
         if not self._dropped:
-            self._connection._take(WireMachine.transport_failed, self._number, error)
+            self.owner._take(WireMachine.transport_failed, self.number, error)
 
 
 class Opener(Protocol):
