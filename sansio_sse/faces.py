@@ -364,13 +364,15 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
         """Turn the crank once; return whether ``until`` has passed."""
         self._start()
         times = [at for at in (until, self._armed) if at is not None]
-        seconds = max(0.0, min(times) - self._now()) if times else None
+        self._wait_once(max(0.0, min(times) - self._now()) if times else None)
+        return until is not None and self._now() >= until
+
+    def _wait_once(self, seconds: float | None) -> None:
         # Bytes before the tick: what has arrived while the reader was busy is life.
         self._turn(seconds)
         now = self._now()
         if self._armed is not None and now >= self._armed:
             self._deadline_reached()
-        return until is not None and now >= until
 
     def _alone(self) -> None:
         pass

@@ -39,8 +39,8 @@ class FailoverMachine(ConnectionMachine):
     """A :class:`~sansio_sse.connection.ConnectionMachine` which chooses among endpoints by itself.
 
     The one with the lowest ``priority`` that is healthy is taken, those of equal priority in turn.
-    The next attempt after a failure goes elsewhere, if there is an elsewhere. An event id goes only
-    to endpoints of the same ``cursor_domain``.
+    After a failure the next attempt goes elsewhere, if there is an elsewhere: to each endpoint once
+    before it goes to one again. An event id goes only to endpoints of the same ``cursor_domain``.
 
     :param requests: what to ask for, one for each endpoint.
     :param endpoints: as many endpoints.
@@ -68,6 +68,7 @@ class FailoverMachine(ConnectionMachine):
         "_prefer",
         "_repeating",
         "_requests",
+        "_tried",
         "_trying",
     )
 
@@ -100,6 +101,7 @@ class FailoverMachine(ConnectionMachine):
         self._place: int | None = None  # where the present attempt or stream is
         self._trying = False  # it is an attempt
         self._gave = False  # it is a stream, and has given an event
+        self._tried: set[int] = set()  # where it failed since all had a turn
         self._avoid: int | None = None  # where the latest failure was
         self._prefer: int | None = None
         self._failed_for_good: set[int] = set()  # since `connect`, or a stream that lasted
@@ -140,8 +142,11 @@ class FailoverMachine(ConnectionMachine):
         """Choose an endpoint; wait where none lets anything through."""
         exclude = self._excluded()
         chosen = self._endpoints.choose(
-            self._now, exclude=exclude, avoid=self._avoid, prefer=self._prefer
+            self._now, exclude=exclude | self._tried, prefer=self._prefer
         )
+        if chosen is None:  # all have had their turn, or are broken
+            self._tried.clear()
+            chosen = self._endpoints.choose(self._now, exclude=exclude, avoid=self._avoid)
         self._endpoints.news.clear()  # nobody watches; `endpoints` shows it
         if chosen is None:
             at = self._endpoints.next_at(exclude)
@@ -167,6 +172,7 @@ class FailoverMachine(ConnectionMachine):
     ) -> None:
         assert self._place is not None
         self._trying = False
+        self._tried.clear()
         self._avoid = None
         self._aside = None
         self._domain = self._endpoints.endpoint(self._place).cursor_domain
@@ -191,6 +197,7 @@ class FailoverMachine(ConnectionMachine):
             self._request, error, _CAREFUL, acted=self._acted, gave_id=False, cursor=""
         ):
             self._repeating = True
+        self._tried.add(place)
         self._avoid = place
         if accepted:
             lived = self._now - self._accepted_at
@@ -235,7 +242,6 @@ class FailoverMachine(ConnectionMachine):
         move = self._endpoints.move(self._now, self._place)
         assert move is not None, "nobody else uses these endpoints"
         self._prefer = move[1]
-        self._avoid = None
         self._abandon(actions)
         self._change(_RECONNECTING, actions)
         self._begin(actions)

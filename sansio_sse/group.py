@@ -379,6 +379,12 @@ class GroupDriver(MachineDriver):
     def _unhandled(self, error: BaseException) -> None:
         raise NotImplementedError
 
+    def _shared_again(self, member: Any) -> None:
+        """Whoever turns the group's crank turns this member's. Optional."""
+
+    def _not_shared(self, member: Any) -> None:
+        """It has a holder, who turns its crank, or is gone. Optional."""
+
     def _ended(self) -> None:
         """Let go of what served all members. Optional."""
 

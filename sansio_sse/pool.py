@@ -162,6 +162,44 @@ class _Member:
         self.resumable = False
 
 
+class _Line:
+    """Members in the order in which they came, and the same for each key."""
+
+    __slots__ = ("_by_key", "_members")
+
+    def __init__(self) -> None:
+        self._members: OrderedDict[int, _Member] = OrderedDict()
+        self._by_key: dict[Hashable, OrderedDict[int, _Member]] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, member: _Member) -> bool:
+        return member.number in self._members
+
+    def first(self) -> _Member:
+        return next(iter(self._members.values()))
+
+    def latest(self, key: Hashable) -> _Member | None:
+        """The member of that key that came last."""
+        same_key = self._by_key.get(key)
+        return next(reversed(same_key.values())) if same_key else None
+
+    def put(self, member: _Member) -> None:
+        """Let it come; one that rests is behind all that do not, and goes first."""
+        for line in (self._members, self._by_key.setdefault(member.key, OrderedDict())):
+            line[member.number] = member
+            line.move_to_end(member.number, last=not member.resting)
+
+    def take(self, member: _Member) -> None:
+        """Let it go, if it is there."""
+        if self._members.pop(member.number, None) is not None:
+            same_key = self._by_key[member.key]
+            del same_key[member.number]
+            if not same_key:
+                del self._by_key[member.key]
+
+
 class PoolMachine:
     """A pool's decisions; see the module's text.
 
@@ -194,7 +232,6 @@ class PoolMachine:
         "_here",
         "_holds",
         "_idle",
-        "_idle_by_key",
         "_kept",
         "_kept_by_origin",
         "_key",
@@ -239,10 +276,8 @@ class PoolMachine:
         self._members: dict[int, _Member] = {}
         self._sizes = dict.fromkeys(MemberState, 0)
         self._leases: dict[int, _Member] = {}
-        # Members nobody has, the one that has been so longest first.
-        self._idle: OrderedDict[int, _Member] = OrderedDict()
-        self._idle_by_key: dict[Hashable, OrderedDict[int, _Member]] = {}
-        self._spare: OrderedDict[int, _Member] = OrderedDict()  # connecting, for nobody
+        self._idle = _Line()
+        self._spare = _Line()  # connecting, for nobody
         self._warm = 0  # members with the pool's own key
         self._warm_at = -inf  # when one may be opened again
         self._retries = 0  # failures for good in a row of members nobody waited for
@@ -365,10 +400,9 @@ class PoolMachine:
         seconds = self._config.acquire_timeout if timeout is None else timeout
         self._count("requests")
         waiting = _Waiter(next(self._numbers), waiter, key, self._now, self._now + seconds)
-        idle = self._idle_by_key.get(key)
-        if idle and not self._has_wanting():
-            member = next(reversed(idle.values()))
-            self._grant(member, waiting, actions)
+        idle = self._idle.latest(key)
+        if idle is not None and not self._has_wanting():
+            self._grant(idle, waiting, actions)
             return self._settled(actions)
         waiting.single = single
         waiting.ahead = len(self._waiters)
@@ -449,7 +483,9 @@ class PoolMachine:
         for member in list(self._members.values()):
             if not member.lease:
                 self._close(member, "closing", actions)
-        self._drop_kept(inf, actions)
+        actions += map(CloseKept, self._kept)
+        self._kept.clear()
+        self._kept_by_origin.clear()
         self._timers.clear()  # whatever is left is for somebody who has it, or ends with the grace
         if self._now >= self._closing_at:
             self._cut(actions)
@@ -476,7 +512,7 @@ class PoolMachine:
         if there is not None:
             self._stop_attempt(there)
             there.asking = attempt
-            there.resting = False
+            self._rest(there, False)
             self._queue(there)
         return self._settled(actions)
 
@@ -508,7 +544,7 @@ class PoolMachine:
         if there is not None and there.attempting:
             assert there.endpoint is not None
             there.attempting = False
-            there.resting = True
+            self._rest(there, True)
             self._connecting -= 1
             self._endpoints.failed(there.endpoint, error, self._now)
             there.avoid = there.endpoint
@@ -522,10 +558,7 @@ class PoolMachine:
             return self._settled(actions)
         self._note_loss(there, error)
         there.resting = error is not None
-        if there.state is _IDLE:
-            self._leave_idle(there)
-            self._change(there, _CONNECTING, actions, error=error)
-            self._spare[member] = there
+        self._lapse(there, actions, error)
         return self._settled(actions)
 
     def failed(self, member: int, error: SSEError, now: float) -> Sequence[PoolAction]:
@@ -637,11 +670,11 @@ class PoolMachine:
         """Do something for each waiter, in order, as long as there is a place."""
         while self._has_wanting():
             waiting = self._wanting[0][2]
-            idle = self._idle_by_key.get(waiting.key)
-            if idle:
-                self._grant(next(reversed(idle.values())), waiting, actions)
+            idle = self._idle.latest(waiting.key)
+            if idle is not None:
+                self._grant(idle, waiting, actions)
                 continue
-            spare = self._spare_for(waiting)
+            spare = self._spare.latest(waiting.key)
             if spare is not None and not spare.resting:
                 self._link(spare, waiting)
             elif len(self._members) < self._config.max_size:
@@ -651,19 +684,17 @@ class PoolMachine:
                 spare.resting = False
                 actions.append(RestartMember(spare.number, drop=False))  # somebody waits
             elif self._spare or self._idle:
-                self._close(next(iter((self._spare or self._idle).values())), "room", actions)
+                self._close((self._spare or self._idle).first(), "room", actions)
             else:
                 return
 
-    def _spare_for(self, waiting: _Waiter) -> _Member | None:
-        """The latest member with this key that is being connected for nobody."""
-        if waiting.single or not self._spare:
-            return None
-        member = next(reversed(self._spare.values()))
-        return member if member.key == waiting.key else None
+    def _rest(self, member: _Member, resting: bool) -> None:
+        member.resting = resting
+        if member in self._spare:
+            self._spare.put(member)
 
     def _link(self, member: _Member, waiting: _Waiter) -> None:
-        self._spare.pop(member.number, None)
+        self._spare.take(member)
         member.waiter, waiting.member = waiting, member
         member.exclude = waiting.tried
         if member.asking:
@@ -675,10 +706,10 @@ class PoolMachine:
         member.exclude = {}
         if waiting is not None:
             waiting.member = None
-        if member.single:
-            self._close(member, "released", actions)
+        if member.single or member.expired:
+            self._close(member, "released" if member.single else "lifetime", actions)
             return
-        self._spare[member.number] = member
+        self._spare.put(member)
         if member.asking:
             self._queue(member)
 
@@ -711,8 +742,8 @@ class PoolMachine:
                 member.waiter = None
             self._forget_waiter(waiting, actions)
             member.exclude = waiting.tried
-        self._leave_idle(member)
-        self._spare.pop(member.number, None)
+        self._idle.take(member)
+        self._spare.take(member)
         self._count("successes")
         self._waits.add(self._now - waiting.began)
         if member.leased_before:
@@ -768,7 +799,7 @@ class PoolMachine:
         """Nobody has it (any more): give it to the one whose turn it is, or keep it."""
         if not member.connected:
             self._change(member, _CONNECTING, actions)
-            self._spare[member.number] = member
+            self._spare.put(member)
             return
         same_key = self._by_key.get(member.key)
         first = next(iter(same_key.values())) if same_key else None
@@ -781,21 +812,20 @@ class PoolMachine:
         ):
             self._grant(member, first, actions)
             return
-        self._spare.pop(member.number, None)
+        self._spare.take(member)
         member.idle_since = self._now
-        self._idle[member.number] = member
-        self._idle_by_key.setdefault(member.key, OrderedDict())[member.number] = member
+        self._idle.put(member)
         self._change(member, _IDLE, actions)
         if not member.idle_timer:
             member.idle_timer = True
             self._call_at(self._now + self._config.max_idle, "idle", member)
 
-    def _leave_idle(self, member: _Member) -> None:
-        if self._idle.pop(member.number, None) is not None:
-            same_key = self._idle_by_key[member.key]
-            del same_key[member.number]
-            if not same_key:
-                del self._idle_by_key[member.key]
+    def _lapse(self, member: _Member, actions: Actions, error: SSEError | None = None) -> None:
+        """If it was idle, it is no more: it has to connect first."""
+        if member.state is _IDLE:
+            self._idle.take(member)
+            self._change(member, _CONNECTING, actions, error=error)
+            self._spare.put(member)
 
     def _end_lease(self, member: _Member) -> None:
         del self._leases[member.lease]
@@ -820,8 +850,8 @@ class PoolMachine:
         self._stop_attempt(member)
         if member.target is not None:
             self._stop_moving(member)
-        self._leave_idle(member)
-        self._spare.pop(member.number, None)
+        self._idle.take(member)
+        self._spare.take(member)
         del self._members[member.number]
         self._warm -= member.key == self._key
         self._count(f"close {reason}")
@@ -1004,10 +1034,7 @@ class PoolMachine:
             member = next((one for one in some if target not in one.exclude), None)
             if member is None:
                 return
-            if member.state is _IDLE:
-                self._leave_idle(member)
-                self._change(member, _CONNECTING, actions)
-                self._spare[member.number] = member
+            self._lapse(member, actions)
             self._note_loss(member, None)
             member.target = target
             self._moving += 1
@@ -1066,11 +1093,13 @@ class PoolMachine:
         if member.state is not _IDLE:
             return
         at = member.idle_since + self._config.max_idle
-        if self._now < at or (member.key == self._key and self._warm <= self._config.min_size):
-            member.idle_timer = True
-            self._call_at(max(at, self._now + max(self._config.max_idle, 1.0)), "idle", member)
-        else:
+        if self._now >= at and (member.key != self._key or self._warm > self._config.min_size):
             self._close(member, "idle", actions)
+            return
+        member.idle_timer = True
+        if self._now >= at:
+            at = self._now + max(self._config.max_idle, 1.0)  # it is kept warm: look again
+        self._call_at(at, "idle", member)
 
     def _backlog_is_old(self, member: _Member, actions: Actions) -> None:
         """It has been full, and unread, for long: it must not look healthy for ever."""
@@ -1078,10 +1107,8 @@ class PoolMachine:
         if not member.resumable:
             self._close(member, "backlog", actions)
             return
-        if member.state is _IDLE:
-            self._leave_idle(member)
-            self._change(member, _CONNECTING, actions)
-            self._spare[member.number] = member
+        self._lapse(member, actions)
+        self._note_loss(member, None)
         actions.append(RestartMember(member.number, drop=True))
 
     def _cut(self, actions: Actions) -> None:
@@ -1099,12 +1126,6 @@ class PoolMachine:
             if not waiting:
                 del self._kept_by_origin[kept[0]]
 
-    def _drop_kept(self, until: float, actions: Actions) -> None:
-        for transport, (_, at) in list(self._kept.items()):
-            if at <= until:
-                self._forget_kept(transport)
-                actions.append(CloseKept(transport))
-
     def _keep_warm(self, actions: Actions) -> None:
         config = self._config
         while (
@@ -1112,8 +1133,7 @@ class PoolMachine:
             and len(self._members) < config.max_size
             and self._now >= self._warm_at
         ):
-            member = self._open(self._key, actions)
-            self._spare[member.number] = member
+            self._spare.put(self._open(self._key, actions))
 
     def _settled(self, actions: Actions) -> Actions:
         """Do what has become possible, and compute the deadline anew; every answer ends here."""

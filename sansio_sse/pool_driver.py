@@ -501,7 +501,7 @@ class PoolDriver(GroupDriver):
         if member._spec.reuse and transport == member._wire._stream:
             while not reused and (kept := self._next_kept(origin)) is not None:
                 reused = member._attach(transport, kept)
-                self._on_shelf -= 1
+                self._on_shelf -= reused
         if transport == member._wire._stream:
             self._take(_opened, reused)
         if not reused:
@@ -564,12 +564,6 @@ class PoolDriver(GroupDriver):
         return hub.join(overflow, size)
 
     # --- Verbs: what a driver may write ----------------------------------------------------------
-
-    def _shared_again(self, member: MemberDriver) -> None:
-        """Nobody has this member: whoever turns the pool's crank turns the member's."""
-
-    def _not_shared(self, member: MemberDriver) -> None:
-        """It has a holder, who turns its crank, or is gone."""
 
     def _drop_link(self, link: Any) -> None:
         """Close a transport that was kept."""

@@ -243,7 +243,7 @@ class StreamSetDriver(GroupDriver):
             self._added += 1
             if self._on_event is None:
                 self._queue.add(member)
-            self._joined(member)
+            self._shared_again(member)
             self._tell(member, member._begin_now)
 
     def remove(self, key: Hashable) -> None:
@@ -258,10 +258,10 @@ class StreamSetDriver(GroupDriver):
             self._remove(number)
 
     def _remove(self, number: int) -> None:
+        self._not_shared(self._connections[number])
         member = self._let_go(number)
         if member is not None:
             self._removed += 1
-            self._left(member)
             _add_counters(member, self._counted)
 
     def close(self) -> None:
@@ -353,14 +353,6 @@ class StreamSetDriver(GroupDriver):
             return member._spec.identity, event
         finally:
             self._reading = False
-
-    # --- Verbs: what a driver may write ----------------------------------------------------------
-
-    def _joined(self, member: MemberDriver) -> None:
-        """Whoever turns the set's crank turns this member's, too."""
-
-    def _left(self, member: MemberDriver) -> None:
-        """And this one's no more."""
 
     def _start_now(self) -> None:
         if self._closing:

@@ -15,6 +15,7 @@ from sansio_sse import (
     PrepareRequest,
     ReconnectionPolicy,
     Request,
+    RequestAdmission,
     Response,
     ScheduleReconnect,
     SendPing,
@@ -71,6 +72,7 @@ class Play:
         )
         self.now = 100.0
         self.stream = 0
+        self.asked = 0  # the number of the latest question for admission
         self.ping = 0
         self.posted = 0
         self.request = Request("GET", URL)
@@ -84,6 +86,8 @@ class Play:
             match action:
                 case Connect(request, number) | PrepareRequest(request, number):
                     self.request, self.stream = request, number
+                case RequestAdmission(number):
+                    self.asked = number
                 case SendPing(_, number):
                     self.ping = number
                 case SendPost(_, number):
@@ -151,7 +155,8 @@ class Play:
         answers: list[Any] = []
         until = self.now + seconds
         while self.machine.deadline is not None and self.machine.deadline <= until:
-            answers += self.due()
+            self.now = max(self.now, self.machine.deadline)
+            answers += self.tell("tick")
         self.now = until
         answers += self.tell("tick")
         self.answer = answers

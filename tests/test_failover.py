@@ -147,6 +147,17 @@ def test_the_attempt_after_a_failure_goes_elsewhere(how: str) -> None:
     assert play.where == "a"
 
 
+def test_each_endpoint_has_its_turn_before_any_is_tried_again() -> None:
+    play = Over(A, B, endpoint("c", 2), endpoint("d", 3))
+    play.connect()
+    taken: list[str] = []
+    for _ in range(8):
+        taken.append(play.where)
+        play.failed()
+        play.goes_on()
+    assert taken == ["a", "b", "c", "d"] * 2
+
+
 def test_where_there_is_no_elsewhere_the_same_one_is_tried_again() -> None:
     play = Over(A)
     play.connect()
@@ -542,10 +553,11 @@ def test_a_post_that_may_have_had_an_effect_stays_in_its_domain(how: str) -> Non
     # A new beginning is the caller's own decision.
     play.tell("disconnect")
     play.connect()
-    play.failed()
-    play.goes_on()
-    play.failed()
-    assert play.goes_on().where == "other"
+    taken = [play.where]
+    for _ in range(2):
+        play.failed()
+        taken.append(play.goes_on().where)
+    assert "other" in taken
 
 
 def test_a_post_that_failed_for_good_where_alone_it_may_go_is_an_error() -> None:

@@ -1,8 +1,10 @@
-"""Event streams for plain sockets: ``connect()`` and the ``Connection`` it makes, without a loop.
+"""Event streams for plain sockets: ``connect()``, ``ConnectionPool`` and ``StreamSet``.
 
-Everything that is decided is decided in :mod:`sansio_sse`; here are sockets and one selector.
+No loop, no thread, no ``await``: whoever iterates does the waiting. Everything that is decided is
+decided in :mod:`sansio_sse`.
 """
 
 from .connection import Connection, connect
+from .pool import ConnectionPool, StreamSet
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "ConnectionPool", "StreamSet", "connect"]

@@ -80,13 +80,7 @@ class Connection(SyncConnectionDriver[EventT]):
             self.selector.register(self._wakeup, selectors.EVENT_READ, self._woken)
 
     def _turn(self, seconds: float | None) -> None:
-        links = list(self._links.values())
-        pending = [link for link in links if link.pending]
-        racing = [link for link in links if link.racing]
-        if pending or self._commands:
-            seconds = 0
-        elif racing:
-            seconds = _RACE_DELAY if seconds is None else min(seconds, _RACE_DELAY)
+        pending, racing, seconds = self._look_before(seconds)
         ready = self.selector.select(seconds)
         for link in pending:
             link.ready()
@@ -97,6 +91,17 @@ class Connection(SyncConnectionDriver[EventT]):
                 link.next_address()
         while self._commands:
             self._commands.popleft()()
+
+    def _look_before(self, seconds: float | None) -> tuple[list[Link], list[Link], float | None]:
+        """Return links that can go on at once, links that race, and how long to wait at most."""
+        links = list(self._links.values())
+        pending = [link for link in links if link.pending]
+        racing = [link for link in links if link.racing]
+        if pending or self._commands:
+            seconds = 0
+        elif racing:
+            seconds = _RACE_DELAY if seconds is None else min(seconds, _RACE_DELAY)
+        return pending, racing, seconds
 
     def _woken(self) -> None:
         with contextlib.suppress(OSError):

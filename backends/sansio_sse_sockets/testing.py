@@ -194,7 +194,7 @@ class SSENetwork(ApplicationNetwork):
     def _open_link(self, link: Link) -> None:
         """Stand in for ``open_link``: a name, TCP and TLS are all one to a script."""
         link.sock = _Socket(self, link)
-        link._connection.selector.register(link.sock, selectors.EVENT_WRITE, link.sock.connected)
+        link.owner.selector.register(link.sock, selectors.EVENT_WRITE, link.sock.connected)
 
 
 sse_network: Any = SSENetwork.fixture(sys.modules.get("pytest"))

@@ -38,21 +38,23 @@ class Link:
     """One transport of a connection: racing addresses, shaking hands, then moving bytes."""
 
     __slots__ = (
-        "_connection",
         "_dropped",
-        "_number",
         "_outgoing",
         "_racers",
         "_reading",
+        "_selector",
         "_sent",
         "_waiting",
+        "number",
         "origin",
+        "owner",
         "sock",
     )
 
     def __init__(self, connection: "Connection[Any]", number: int, origin: Origin) -> None:
-        self._connection = connection
-        self._number = number
+        self.owner: Any = connection  # who is told; a pool may pass a transport on
+        self.number = number
+        self._selector: Any = connection.selector
         self.origin: Origin = origin
         self._dropped = False
         self._reading = True
@@ -84,7 +86,7 @@ class Link:
                 error = refused
                 continue
             self._racers.add(racer)
-            self._connection.selector.register(racer, _WRITE, partial(self._raced, racer))
+            self._selector.register(racer, _WRITE, partial(self._raced, racer))
             return
         if not self._racers:
             self.failed(error or OSError("the name has no address"))
@@ -94,7 +96,7 @@ class Link:
             return  # lost to another in this very turn
         failed = racer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self._racers.remove(racer)
-        self._connection.selector.unregister(racer)
+        self._selector.unregister(racer)
         if failed:
             racer.close()
             self.next_address(OSError(failed, os.strerror(failed)))
@@ -110,11 +112,11 @@ class Link:
         self._waiting.clear()
         while self._racers:
             racer = self._racers.pop()
-            self._connection.selector.unregister(racer)
+            self._selector.unregister(racer)
             racer.close()
 
     def _wrap(self) -> None:
-        context = self._connection._ssl_context or default_context()
+        context = self.owner._ssl_context or default_context()
         try:
             self.sock = context.wrap_socket(
                 self.sock, server_hostname=self.origin.host, do_handshake_on_connect=False
@@ -122,13 +124,13 @@ class Link:
         except (OSError, ValueError) as error:
             self.failed(error)
             return
-        self._connection.selector.register(self.sock, _WRITE, self._shake_hands)
+        self._selector.register(self.sock, _WRITE, self._shake_hands)
         self._shake_hands()
 
     def _shake_hands(self) -> None:
         if self._dropped:
             return
-        selector = self._connection.selector
+        selector = self._selector
         try:
             self.sock.do_handshake()
         except ssl.SSLWantReadError:
@@ -145,12 +147,12 @@ class Link:
         self._register()
         if self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connection._take(WireMachine.transport_opened, self._number)
+        self.owner._take(WireMachine.transport_opened, self.number)
 
     def failed(self, error: BaseException) -> None:
         """It could not be opened, or broke."""
-        self._connection._take(WireMachine.transport_failed, self._number, error)
-        self._connection._drop(self._number)  # the core closes nothing that failed by itself
+        self.owner._take(WireMachine.transport_failed, self.number, error)
+        self.owner._drop(self.number)  # the core closes nothing that failed by itself
 
     # --- Moving bytes --------------------------------------------------------------------------
 
@@ -173,9 +175,9 @@ class Link:
                 return
             if not data:
                 self.reading(False)
-                self._connection._take(WireMachine.end_received, self._number)
+                self.owner._take(WireMachine.end_received, self.number)
                 return
-            self._connection._take(WireMachine.bytes_received, self._number, data)
+            self.owner._take(WireMachine.bytes_received, self.number, data)
             if not self.pending:
                 return
 
@@ -196,7 +198,7 @@ class Link:
         else:
             self._outgoing = b""
             self._register()
-            self._connection._take(WireMachine.bytes_sent, self._number)
+            self.owner._take(WireMachine.bytes_sent, self.number)
 
     def reading(self, on: bool) -> None:
         """Read, or do not."""
@@ -205,7 +207,7 @@ class Link:
 
     def _register(self) -> None:
         """Tell the selector what is waited for; a socket that waits for nothing is not in it."""
-        selector = self._connection.selector
+        selector = self._selector
         mask = (_READ if self._reading else 0) | (_WRITE if self._outgoing else 0)
         known = self.sock in selector.get_map()
         if known and mask:
@@ -220,9 +222,23 @@ class Link:
         self._dropped = True
         self._stop_racing()
         if self.sock is not None:
-            if self.sock in self._connection.selector.get_map():
-                self._connection.selector.unregister(self.sock)
+            self.leave()
             self.sock.close()
+
+    # --- Between two streams -------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Be in no selector."""
+        if self._selector is not None and self.sock in self._selector.get_map():
+            self._selector.unregister(self.sock)
+        self._selector = None
+
+    def join(self, selector: selectors.BaseSelector) -> bool:
+        """Be in this selector; return whether it is alive and nothing came meanwhile."""
+        self._selector, self._reading = selector, True
+        self._register()
+        ready = selector.select(0)
+        return not any(key.fileobj is self.sock for key, _ in ready)
 
 
 def _connecting(family: socket.AddressFamily, address: Any) -> socket.socket:
@@ -241,7 +257,7 @@ def _connecting(family: socket.AddressFamily, address: Any) -> socket.socket:
 
 def open_link(link: Link) -> None:
     """Begin to connect: a Unix socket, or TCP to what the name stands for."""
-    connection, origin = link._connection, link.origin
+    connection, origin = link.owner, link.origin
     if connection._uds is not None:
         link.found([(socket.AF_UNIX, connection._uds)], None)
     else:
