@@ -924,7 +924,6 @@ class PoolMachine:
         if error is not None:
             lived = self._now - member.connected_at
             self._endpoints.lost(member.endpoint, error, self._now, lived=lived, gave=member.gave)
-            member.avoid = member.endpoint
         self._leave_endpoint(member)
 
     def _leave_endpoint(self, member: _Member) -> None:

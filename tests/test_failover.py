@@ -905,7 +905,9 @@ class AnyHistory(RuleBasedStateMachine):
         assert self.machine.deadline is None or self.machine.deadline > self.now
 
     @precondition(lambda self: self.stream and not self.preparing)
-    @rule(how=st.sampled_from(["refused", "lost", "end", "large", "stop"]), answer=st.integers(0, 8))
+    @rule(
+        how=st.sampled_from(["refused", "lost", "end", "large", "stop"]), answer=st.integers(0, 8)
+    )
     def fails(self, how: str, answer: int) -> None:
         connected = self.state is S.CONNECTED
         if how == "refused" and not connected:

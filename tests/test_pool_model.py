@@ -28,7 +28,7 @@ from sansio_sse.config import BreakerConfig, Endpoint, PoolConfig
 from sansio_sse.members import GrantLease
 
 KEYS = [OWN, "a", "b"]
-SECONDS = [0.0, 0.1, 1.0, 1.0, 5.0, 20.0]
+SECONDS = [0.0, 0.1, 0.1, 0.1, 1.0, 1.0, 1.0, 5.0, 20.0]
 PATIENCE = 3.0
 LONG = 1e6
 
@@ -45,7 +45,7 @@ def configs(draw: st.DrawFn) -> PoolConfig:
     priorities = st.integers(0, 2)
     endpoints = [
         Endpoint(url, priority=draw(priorities), cursor_domain=domain)
-        for url, domain in ENDPOINTS[: draw(st.integers(1, 3))]
+        for url, domain in ENDPOINTS[: draw(st.sampled_from([1, 2, 2, 3, 3]))]
     ]
     max_size = draw(st.integers(1, 4))
     return PoolConfig(
@@ -56,7 +56,7 @@ def configs(draw: st.DrawFn) -> PoolConfig:
         max_connecting_per_origin=draw(st.sampled_from([None, None, 1])),
         max_idle=draw(st.sampled_from([0, 5, 50])),
         max_lifetime=draw(st.sampled_from([None, None, 40])),
-        acquire_timeout=10,
+        acquire_timeout=30,
         max_backlog_age=5,
         strategy=draw(st.sampled_from(["round_robin", "least_loaded", "priority", "priority"])),
         breaker=BreakerConfig(
@@ -76,10 +76,10 @@ class PoolModel(RuleBasedStateMachine):
         config=configs(),
         random=st.sampled_from([0.0, 0.5, 0.9]),
         started=st.booleans(),
-        ill=st.booleans(),
     )
-    def begin(self, config: PoolConfig, random: float, started: bool, ill: bool) -> None:
+    def begin(self, config: PoolConfig, random: float, started: bool) -> None:
         self.pool = Outside(config, random=random)
+        self.ill: set[int] = set()  # endpoints which refuse
         self.tokens = count(1)
         self.steps = 0
         if started:
@@ -87,23 +87,36 @@ class PoolModel(RuleBasedStateMachine):
 
     # --- Rules: most steps go on, or nothing would ever be reached that is worth disturbing ------
 
-    @rule(key=st.sampled_from(KEYS), timeout=st.sampled_from([None, None, None, 0.0, 3.0]))
+    @rule(key=st.sampled_from(KEYS), timeout=st.sampled_from([None, None, None, None, 0.0, 3.0]))
     def somebody_comes(self, key: str, timeout: float | None) -> None:
         if self.pool.closing_at is None:
             self.pool.acquire(next(self.tokens), key, timeout=timeout)
 
-    @rule(how_many=st.integers(1, 4))
-    def all_goes_well(self, how_many: int) -> None:
-        for conn in list(self.pool.conns.values())[:how_many]:
-            self.goes_well(conn)
+    @rule(how_many=st.integers(2, 4), far=st.integers(1, 3))
+    def life_goes_on(self, how_many: int, far: int) -> None:
+        """Members do what comes next."""
+        for _ in range(far):
+            for conn in list(self.pool.conns.values())[-how_many:]:
+                self.goes_on(conn)
 
-    def goes_well(self, conn: Conn) -> None:
+    def goes_on(self, conn: Conn) -> None:
         if self.pool.conns.get(conn.number) is not conn:
             return
         if conn.phase in ("new", "resting"):
             self.pool.ask(conn.number)
+        elif conn.phase == "trying" and conn.endpoint in self.ill:
+            self.pool.refuse(conn.number)
         elif conn.phase == "trying":
             self.pool.accept(conn.number)
+
+    @rule(which=st.integers(0, 2), drops=st.booleans())
+    def an_endpoint_falls_ill_or_recovers(self, which: int, drops: bool) -> None:
+        which %= len(self.pool.places)
+        self.ill ^= {which}
+        if drops and which in self.ill:
+            for conn in list(self.pool.conns.values()):
+                if conn.phase == "up" and conn.endpoint == which:
+                    self.pool.lose(conn.number)
 
     @precondition(lambda self: self.pool.leases)
     @rule(data=st.data())
@@ -117,24 +130,21 @@ class PoolModel(RuleBasedStateMachine):
             resumable=draw(st.booleans()),
         )
 
-    @rule(seconds=st.sampled_from(SECONDS))
-    def time_passes(self, seconds: float) -> None:
-        """Not every driver ticks in time."""
-        self.pool.now += seconds
-        self.pool.tick()
-
-    @rule(then=st.sampled_from(["tick", "news"]))
-    def time_comes(self, then: str) -> None:
-        """The time that the machine asked for; something else may be told of at that instant."""
-        if self.pool.machine.deadline is None:
-            return
-        self.pool.now = max(self.pool.now, self.pool.machine.deadline)
-        if then == "tick":
-            self.pool.tick()
-            self.pool.tick()  # what became idle by it, and may not be so
-            assert self.pool.machine.deadline is None or (
-                self.pool.machine.deadline > self.pool.now
-            )
+    @rule(
+        seconds=st.sampled_from(SECONDS),
+        due=st.sampled_from([False, False, False, True]),
+        tick=st.booleans(),
+    )
+    def time_passes(self, seconds: float, due: bool, tick: bool) -> None:
+        """Some seconds, or what the machine asked for; not every driver ticks in time."""
+        pool = self.pool
+        pool.now += 0.0 if due else seconds
+        if due and pool.machine.deadline is not None:
+            pool.now = max(pool.now, pool.machine.deadline)
+        if tick:
+            pool.tick()
+            pool.tick()  # for what became idle by the first one, and may not be idle at all
+            assert pool.machine.deadline is None or pool.machine.deadline > pool.now
 
     @precondition(lambda self: self.pool.conns)
     @rule(data=st.data())
@@ -182,7 +192,7 @@ class PoolModel(RuleBasedStateMachine):
         if pool.waiting:
             possible += [lambda: pool.cancel(draw(st.sampled_from(list(pool.waiting))))] * 3
         self.steps += 1
-        if self.steps > 5:
+        if self.steps > 8:
             possible += [lambda: pool.close(draw(st.sampled_from([0.0, 5.0])))]
         draw(st.sampled_from(possible))()
 
@@ -230,9 +240,10 @@ class PoolModel(RuleBasedStateMachine):
 
     def go_on(self) -> bool:
         """Let everything go well, once."""
+        self.ill.clear()
         before = [(conn.number, conn.phase) for conn in self.pool.conns.values()]
         for conn in list(self.pool.conns.values()):
-            self.goes_well(conn)
+            self.goes_on(conn)
         return before != [(conn.number, conn.phase) for conn in self.pool.conns.values()]
 
     def everybody_is_served(self) -> None:

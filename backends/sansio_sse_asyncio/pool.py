@@ -32,7 +32,7 @@ class Member(MemberDriver, Connection[Any]):
 
     def _attach(self, transport: int, link: Link) -> bool:
         sock = link.transport.get_extra_info("socket")
-        if link.transport.is_closing() or _readable(sock.fileno()):
+        if sock is None or link.transport.is_closing() or _readable(sock.fileno()):
             link.drop()  # the server closes it, or says what nobody asked for
             return False
         link.owner, link.number = self, transport

@@ -112,6 +112,8 @@ class StreamSet(_Group, AsyncStreamSet):
 def _readable(stream: Any) -> bool:
     while hasattr(stream, "transport_stream"):  # TLS
         stream = stream.transport_stream
+    if not hasattr(stream, "socket"):
+        return True  # it is scripted: such a server answers once
     poll = select.poll()
     poll.register(stream.socket.fileno(), select.POLLIN)
     return bool(poll.poll(0))

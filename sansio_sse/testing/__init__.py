@@ -18,7 +18,7 @@ Pure like all of the core: no clock is read, no number drawn, nothing waits.
 from .application import ApplicationNetwork, Chance, DeadlockError, PulledTransport, VirtualRun
 from .chance import SeededRandom
 from .clock import VirtualClock, VirtualTimer
-from .description import describe_action
+from .description import describe_action, describe_change
 from .event_log import EventLog
 from .network import (
     Behaviour,
@@ -30,7 +30,7 @@ from .network import (
     TransportListener,
 )
 from .recording import RecordedInput, Recording, ReplayError, record
-from .simulation import SimulatedConnection, Simulation
+from .simulation import SimulatedConnection, SimulatedPool, SimulatedStreamSet, Simulation
 from .steps import (
     Accept,
     Cut,
@@ -74,6 +74,8 @@ __all__ = [
     "SeededRandom",
     "Send",
     "SimulatedConnection",
+    "SimulatedPool",
+    "SimulatedStreamSet",
     "Simulation",
     "Stall",
     "Step",
@@ -82,6 +84,7 @@ __all__ = [
     "VirtualRun",
     "VirtualTimer",
     "describe_action",
+    "describe_change",
     "record",
     "send_event",
 ]

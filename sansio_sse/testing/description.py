@@ -22,9 +22,11 @@ from sansio_sse.actions import (
     SendBytes,
     StateChanged,
 )
+from sansio_sse.endpoints import EndpointChanged
 from sansio_sse.event_stream import Comment, LastEventIdChanged, ServerSentEvent
+from sansio_sse.members import MemberChanged
 
-__all__ = ["describe_action"]
+__all__ = ["describe_action", "describe_change"]
 
 
 def describe_action(action: Any) -> str:
@@ -72,3 +74,19 @@ def describe_action(action: Any) -> str:
             return f"resume {transport}"
         case _:
             raise TypeError(f"not an action of a wire machine: {action!r}")
+
+
+def describe_change(change: MemberChanged | EndpointChanged) -> str:
+    """Return one line about a change that a pool tells of.
+
+    >>> from sansio_sse.endpoints import BreakerState
+    >>> old, new = BreakerState.OPEN, BreakerState.HALF_OPEN
+    >>> describe_change(EndpointChanged("http://a.example/", old, new, at=1.0))
+    'breaker http://a.example/ open -> half_open'
+    """
+    if isinstance(change, EndpointChanged):
+        return f"breaker {change.endpoint} {change.old.value} -> {change.new.value}"
+    old = "new" if change.old is None else change.old.value
+    where = "" if change.endpoint is None else f" at {change.endpoint}"
+    why = "" if change.reason is None else f", {change.reason}"
+    return f"member {change.member} {old} -> {change.new.value}{where}{why}"

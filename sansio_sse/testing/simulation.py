@@ -10,19 +10,26 @@ No waiting, no threads, no tasks: whatever is to happen at a time is scheduled o
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from sansio_sse.actions import Event
+from sansio_sse.config import PoolConfig
 from sansio_sse.faces import SyncConnectionDriver
+from sansio_sse.group import MemberDriver
 from sansio_sse.http import Origin
+from sansio_sse.machine_driver import NO_SLOTS, Waiting
+from sansio_sse.pool_driver import SyncConnectionPool
+from sansio_sse.stream_set import SyncStreamSet
 from sansio_sse.wire import WireMachine
 
 from .application import VirtualRun
 from .clock import VirtualClock, VirtualTimer
-from .description import describe_action
+from .description import describe_action, describe_change
 from .network import ScriptedNetwork, ScriptedTransport
 
-__all__ = ["SimulatedConnection", "Simulation"]
+__all__ = ["SimulatedConnection", "SimulatedPool", "SimulatedStreamSet", "Simulation"]
+
+T = TypeVar("T")
 
 _EPOCH = 1_767_225_600.0  # 2026-01-01: at 0 on the clock, for people
 
@@ -67,15 +74,18 @@ class SimulatedConnection(SyncConnectionDriver):
     def __init__(
         self, simulation: "Simulation", label: str, url: str, *, reading: bool, **options: Any
     ) -> None:
-        self._simulation = simulation
-        self._label = label
-        self._reads = reading
+        self._place(simulation, label, reading=reading)
         super().__init__(url, **options)
         # Each has chance of its own, so that one connection more does not change the others.
         self._machine._random = simulation.network.random.fork()
         self._reading_now = reading
         self.received: list[Event] = []
         """What the simulation has read, in order."""
+
+    def _place(self, simulation: "Simulation", label: str, *, reading: bool) -> None:
+        self._simulation = simulation
+        self._label = label
+        self._reads = reading
 
     # --- Verbs ---------------------------------------------------------------------------------
 
@@ -153,6 +163,115 @@ class SimulatedConnection(SyncConnectionDriver):
         super()._deliver(events)
 
 
+class _Member(MemberDriver, SimulatedConnection):
+    """A connection of a simulated pool or set; the group reads it."""
+
+    __slots__ = MemberDriver.SLOTS
+
+    def _join(self, group: Any, member: int, spec: Any) -> None:
+        self._simulation = group._simulation
+        self._label = f"{group._label}.{member}"
+        self._reads = False
+        self._calling = False
+        self.received = []
+        super()._join(group, member, spec)
+
+
+class _Group:
+    """The verbs of a simulated pool or set."""
+
+    __slots__ = NO_SLOTS
+
+    SLOTS: ClassVar[tuple[str, ...]] = ("_label", "_simulation", "_timer")
+
+    if TYPE_CHECKING:
+
+        def _deadline_reached(self) -> None: ...
+
+    def _place(self, simulation: "Simulation", label: str) -> None:
+        self._simulation = simulation
+        self._label = label
+
+    def _set_up(self) -> None:
+        self._timer: VirtualTimer | None = None
+
+    def _new_member(self) -> _Member:
+        return _Member.__new__(_Member)
+
+    def _start(self) -> None:
+        """There is nothing to get ready."""
+
+    def _now(self) -> float:
+        return self._simulation.clock.now
+
+    def _random(self) -> float:
+        return self._simulation.network.random()
+
+    def _arm(self, at: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        clock = self._simulation.clock
+        self._timer = None if at is None else clock.call_at(at, self._deadline_reached)
+
+    def _wake(self) -> None:
+        """Whoever waits looks again after each turn anyway."""
+
+    def _from_elsewhere(self, command: Callable[[], None]) -> None:
+        clock = self._simulation.clock
+        clock.call_at(clock.now, command)
+
+    def _unhandled(self, error: BaseException) -> None:
+        raise error  # out of the run
+
+    def _run(self, waiting: Waiting[T]) -> T:
+        late = False
+        try:
+            while True:
+                until = next(waiting)
+                if late:
+                    raise TimeoutError
+                now = self._now()
+                self._simulation._turn(None if until is None else max(0.0, until - now))
+                late = until is not None and self._now() >= until
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            waiting.close()
+
+    def _keep(self, member: Any, transport: int, origin: Origin, seconds: float) -> None:
+        member._drop(transport)  # a scripted server answers once on each transport
+
+
+class SimulatedPool(_Group, SyncConnectionPool):
+    """A connection pool in a :class:`Simulation`, which makes it."""
+
+    __slots__ = _Group.SLOTS
+
+    def __init__(
+        self, simulation: "Simulation", label: str, config: PoolConfig, **options: Any
+    ) -> None:
+        self._place(simulation, label)
+        super().__init__(config, **options)
+
+    def _changed(self, change: Any) -> None:
+        self._simulation._note(self._label, describe_change(change))
+        super()._changed(change)
+
+    def _warn(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+class SimulatedStreamSet(_Group, SyncStreamSet):
+    """A set of streams in a :class:`Simulation`, which makes it."""
+
+    __slots__ = _Group.SLOTS
+
+    def __init__(self, simulation: "Simulation", label: str, **options: Any) -> None:
+        self._place(simulation, label)
+        super().__init__(**options)
+
+
 class Simulation:
     """A clock, a network and any number of connections.
 
@@ -184,6 +303,7 @@ class Simulation:
         self.trace: list[str] = []
         """What happened, a line each: the time, the connection, what."""
         self._traced = traced
+        self._groups = 0
         self._run = VirtualRun(self.clock)
 
     def connect(
@@ -205,6 +325,16 @@ class Simulation:
         made = SimulatedConnection(self, label, url, reading=reading, name=name, **options)
         self.connections.append(made)
         return made
+
+    def pool(self, config: PoolConfig, *, name: str | None = None, **options: Any) -> SimulatedPool:
+        """Make a connection pool, as any driver's ``ConnectionPool``; ``with`` begins it."""
+        self._groups += 1
+        return SimulatedPool(self, name or f"pool{self._groups}", config, name=name, **options)
+
+    def stream_set(self, *, name: str | None = None, **options: Any) -> SimulatedStreamSet:
+        """Make a set of streams, as any driver's ``StreamSet``; ``with`` begins it."""
+        self._groups += 1
+        return SimulatedStreamSet(self, name or f"set{self._groups}", name=name, **options)
 
     def call_at(self, at: float, callback: Callable[..., object], *arguments: Any) -> VirtualTimer:
         """Call ``callback(*arguments)`` at a time: what users do in the middle of a run."""
