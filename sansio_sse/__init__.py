@@ -41,6 +41,7 @@ from .config import (
     Timeouts,
 )
 from .connection import ConnectionMachine, Include, Until
+from .crank import SyncGroupDriver, SyncMemberDriver
 from .driver import (
     ConnectionDriver,
     ConnectionInfo,
@@ -218,7 +219,9 @@ __all__ = [
     "StreamTruncated",
     "SyncConnectionDriver",
     "SyncConnectionPool",
+    "SyncGroupDriver",
     "SyncLease",
+    "SyncMemberDriver",
     "SyncMerged",
     "SyncSetEvents",
     "SyncStreamSet",

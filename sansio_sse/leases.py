@@ -7,21 +7,18 @@ in the middle of waiting; what he was waiting for goes to the next holder.
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from .actions import StateChanged
 from .driver import ConnectionInfo, PostResponse
 from .errors import ConnectionClosed, SSEError
 from .faces import AsyncWatch, SyncWatch
+from .group import MemberDriver
 from .http import HeadersInput, Response
 from .machine_driver import Waiting, Watcher
 from .members import Unread
 from .metrics import ConnectionMetrics
 from .states import ConnectionState
-
-if TYPE_CHECKING:
-    from .group import MemberDriver
-    from .pool_driver import PoolDriver
 
 __all__ = ["AsyncLease", "Backlog", "Hold", "SyncLease"]
 
@@ -41,7 +38,7 @@ class Hold:
 
     __slots__ = ("backlog", "member", "number", "over", "single")
 
-    def __init__(self, number: int, member: "MemberDriver", backlog: Backlog) -> None:
+    def __init__(self, number: int, member: MemberDriver, backlog: Backlog) -> None:
         self.number = number
         self.member: Any = member
         self.backlog = backlog
@@ -79,7 +76,7 @@ class _Lease:
 
     __slots__ = ("__weakref__", "_hold", "_pool")
 
-    def __init__(self, pool: "PoolDriver", hold: Hold) -> None:
+    def __init__(self, pool: Any, hold: Hold) -> None:
         self._pool: Any = pool
         self._hold = hold
 

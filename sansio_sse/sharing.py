@@ -10,19 +10,16 @@ loses the oldest, or he is told that he is too slow.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .actions import Event, StateChanged
 from .config import Overflow
 from .errors import BufferOverflow, ConnectionClosed, PoolClosed, SSEError
 from .event_stream import ServerSentEvent
+from .group import GroupDriver, MemberDriver, Spec
 from .leases import Hold
 from .machine_driver import Waiting
 from .states import ConnectionState
-
-if TYPE_CHECKING:
-    from .group import GroupDriver, MemberDriver, Spec
-    from .pool_driver import PoolDriver
 
 __all__ = ["FairQueue", "Hub", "Merge", "Reader"]
 
@@ -38,11 +35,11 @@ class FairQueue:
 
     __slots__ = ("_group", "_ready")
 
-    def __init__(self, group: "GroupDriver") -> None:
+    def __init__(self, group: GroupDriver) -> None:
         self._group: Any = group
         self._ready: deque[MemberDriver] = deque()
 
-    def deliver(self, member: "MemberDriver", events: Sequence[Event]) -> None:
+    def deliver(self, member: MemberDriver, events: Sequence[Event]) -> None:
         """Events came: they go into the member's own buffer."""
         with self._group._guard:
             waited = bool(member._buffer)
@@ -51,17 +48,17 @@ class FairQueue:
                 self._ready.append(member)
                 self._group._wake()
 
-    def changed(self, member: "MemberDriver", change: StateChanged) -> None:
+    def changed(self, member: MemberDriver, change: StateChanged) -> None:
         """What a state means is the group's business."""
 
-    def add(self, member: "MemberDriver") -> None:
+    def add(self, member: MemberDriver) -> None:
         """Take a member in; what it holds already may be read."""
         member._sink = self
         if member._buffer:
             self._ready.append(member)
             self._group._wake()
 
-    def next(self) -> "tuple[MemberDriver, Event] | None":
+    def next(self) -> tuple[MemberDriver, Event] | None:
         """Return the next event and where it is from, or None."""
         ready = self._ready
         while ready:
@@ -80,7 +77,7 @@ class Merge(FairQueue):
 
     __slots__ = ("_error", "_holds", "_spec", "_tickets", "over")
 
-    def __init__(self, pool: "PoolDriver", spec: "Spec", members: int) -> None:
+    def __init__(self, pool: Any, spec: Spec, members: int) -> None:
         super().__init__(pool)
         self._spec = spec
         self._holds: dict[MemberDriver, Hold] = {}
@@ -109,21 +106,21 @@ class Merge(FairQueue):
             self._error = error
         self._group._wake()
 
-    def changed(self, member: "MemberDriver", change: StateChanged) -> None:
+    def changed(self, member: MemberDriver, change: StateChanged) -> None:
         """Let go of a member that has come to an end, and replace one that failed."""
         if change.new not in (*_ENDS, _ERROR) or member not in self._holds:
             return
         if not member._buffer:
             self._lose(member)
 
-    def _lose(self, member: "MemberDriver") -> None:
+    def _lose(self, member: MemberDriver) -> None:
         failed = member.state is _ERROR
         self._group._give_back(self._holds.pop(member))
         if failed and not self.over:
             self._ask()
         self._group._wake()
 
-    def waiting(self) -> "Waiting[tuple[MemberDriver, Event]]":
+    def waiting(self) -> Waiting[tuple[MemberDriver, Event]]:
         """Wait for the next event."""
         while True:
             found = self.next()
@@ -220,7 +217,7 @@ class Hub:
 
     __slots__ = ("_hold", "_pool", "_readers", "_spec", "_ticket", "last_event_id")
 
-    def __init__(self, pool: "PoolDriver", spec: "Spec") -> None:
+    def __init__(self, pool: Any, spec: Spec) -> None:
         self._pool = pool
         self._spec = spec
         self._readers: list[Reader] = []
@@ -269,7 +266,7 @@ class Hub:
         closed = isinstance(error, PoolClosed)
         self._end(ConnectionClosed("the pool is closed") if closed else error)
 
-    def deliver(self, member: "MemberDriver", events: Sequence[Event]) -> None:
+    def deliver(self, member: MemberDriver, events: Sequence[Event]) -> None:
         """Events came: everybody gets them."""
         with self._pool._guard:
             self.last_event_id = _cursor(events, self.last_event_id)
@@ -280,7 +277,7 @@ class Hub:
                 member._hold_back_now()
             self._pool._wake()
 
-    def changed(self, member: "MemberDriver", change: StateChanged) -> None:
+    def changed(self, member: MemberDriver, change: StateChanged) -> None:
         """The end of the stream is everybody's end."""
         if change.new is _ERROR and change.error is not None:
             self._end(change.error)

@@ -38,12 +38,17 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "states actions errors config timers metrics event_stream encoder http http1_body"
-        " content_coding",
+        " content_coding admission machine_driver",
         "reconnection heartbeat http1 endpoints attempt",
-        "connection pool",
+        "connection members",
+        "failover pool",
         "wire",
         "driver",
         "faces",
+        "group",
+        "leases crank",
+        "sharing",
+        "pool_driver stream_set",
         "testing __init__",
     )
 )
