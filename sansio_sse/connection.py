@@ -682,8 +682,9 @@ class ConnectionMachine:
     def drained(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
         """What was released as exchange ``attempt`` is over, its transport kept or not."""
         self._clock(now)
-        if self._drain is not None and self._drain[0] == attempt:
-            self._drain = None
+        if self._drain is None or self._drain[0] != attempt:
+            return NO_ACTIONS
+        self._drain = None
         return self._armed([])
 
     def connect_failed(

@@ -773,8 +773,9 @@ class AsyncConnectionPool(AsyncFace, PoolDriver):
     __slots__ = ()
 
     def acquire(self, scope: str = "", *, timeout: float | None = None) -> _AsyncAcquiring:
-        """Wait for a connection of one's own: ``await`` it, or enter it with ``async with``.
+        """Wait for a connection of one's own, for a while.
 
+        ``await`` it for a lease, or enter it with ``async with`` for one that ends with the block.
         First come, first served. ``scope`` separates tenants: what was received for one cannot
         reach another. ``timeout``: seconds (None: ``acquire_timeout``; 0 tries once).
 
@@ -798,7 +799,9 @@ class AsyncConnectionPool(AsyncFace, PoolDriver):
         include: Collection[Include] | None = None,
         timeout: float | None = None,
     ) -> _AsyncAcquiring:
-        """Open a stream for one use: ``async with pool.stream(...) as stream``.
+        """Open a stream for one use.
+
+        ``async with pool.stream(...) as stream``.
 
         The request is this call's own; ``url`` is joined to the endpoint's. Its place in the pool
         and (after a complete response) its transport serve the next one. None: as the pool has it.
@@ -877,8 +880,9 @@ class SyncConnectionPool(PoolDriver):
     __slots__ = ()
 
     def acquire(self, scope: str = "", *, timeout: float | None = None) -> SyncLease:
-        """Wait for a connection of one's own; a context manager, which releases it.
+        """Wait for a connection of one's own, for a while.
 
+        The lease is a context manager, which releases it.
         First come, first served. ``scope`` separates tenants: what was received for one cannot
         reach another. ``timeout``: seconds (None: ``acquire_timeout``; 0 tries once).
 
@@ -902,7 +906,9 @@ class SyncConnectionPool(PoolDriver):
         include: Collection[Include] | None = None,
         timeout: float | None = None,
     ) -> SyncLease:
-        """Open a stream for one use: ``with pool.stream(...) as stream``.
+        """Open a stream for one use.
+
+        ``with pool.stream(...) as stream``.
 
         The request is this call's own; ``url`` is joined to the endpoint's. Its place in the pool
         and (after a complete response) its transport serve the next one. None: as the pool has it.
@@ -971,7 +977,7 @@ class SyncConnectionPool(PoolDriver):
         self.wait_closed()
 
     def wait_closed(self) -> None:
-        """Return when the pool is closed and no socket of it is left."""
+        """Return when the pool is closed and no task, socket or timer of it is left."""
         self._run(self._closing_down())
 
     def _leave(self, lease: SyncLease) -> None:

@@ -477,7 +477,7 @@ class SyncStreamSet(StreamSetDriver):
         self.wait_closed()
 
     def wait_closed(self) -> None:
-        """Return when the set is closed and no socket of it is left."""
+        """Return when the set is closed and no task, socket or timer of it is left."""
         self._run(self._closing_down())
 
     def _start(self) -> None:
