@@ -8,8 +8,8 @@ because everything can be closed, the end below a frame around all the rest.
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-from xml.sax.saxutils import escape
+
+from drawing import Box, arrow, picture, state_box, text, write_or_check
 
 from sansio_sse.states import TRANSITIONS, ConnectionState
 
@@ -19,27 +19,6 @@ WIDTH, HEIGHT = 960, 600
 GAP = 11  # between the two arrows of a pair, and the axis they share
 
 S = ConnectionState
-
-
-class Box(NamedTuple):
-    x: int
-    y: int
-    width: int
-    height: int
-    fill: str
-    edge: str
-
-    @property
-    def middle(self) -> int:
-        return self.x + self.width // 2
-
-    @property
-    def right(self) -> int:
-        return self.x + self.width
-
-    @property
-    def bottom(self) -> int:
-        return self.y + self.height
 
 
 BOXES = {
@@ -52,14 +31,6 @@ BOXES = {
 }
 FRAME = Box(24, 40, 912, 400, "none", "#9ca3af")
 ALIVE = [S.CONNECTING, S.CONNECTED, S.RECONNECTING]  # from top to bottom
-
-
-def text(x: int, y: int, words: str, kind: str = "label", anchor: str = "middle") -> str:
-    return f'<text class="{kind}" x="{x}" y="{y}" text-anchor="{anchor}">{escape(words)}</text>'
-
-
-def arrow(path: str) -> str:
-    return f'<path class="arrow" d="{path}"/>'
 
 
 def is_pair(old: ConnectionState, new: ConnectionState) -> bool:
@@ -116,28 +87,11 @@ def to_the_end() -> Iterator[str]:
 def draw() -> str:
     """Return the picture, and raise if there is a transition for which there is no place."""
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
-        ' aria-label="The states of a connection and the transitions between them">',
-        "<style>"
-        "text{font-family:ui-sans-serif,system-ui,'Segoe UI',Helvetica,Arial,sans-serif}"
-        ".state{font-size:15px;font-weight:600;fill:#111827}"
-        ".label{font-size:13px;fill:#374151}"
-        ".note{font-size:13px;fill:#6b7280}"
-        ".arrow{fill:none;stroke:#4b5563;stroke-width:1.5;marker-end:url(#head)}"
-        "</style>",
-        '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"'
-        ' markerHeight="8" orient="auto"><path d="M0 1L9 5L0 9z" fill="#4b5563"/></marker></defs>',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="12" fill="#ffffff"/>',
         f'<rect x="{FRAME.x}" y="{FRAME.y}" width="{FRAME.width}" height="{FRAME.height}"'
-        f' rx="16" fill="none" stroke="{FRAME.edge}" stroke-dasharray="5 5"/>',
+        f' rx="16" fill="none" stroke="{FRAME.edge}" stroke-dasharray="5 5"/>'
     ]
     for state in ConnectionState:
-        box = BOXES[state]
-        parts.append(
-            f'<rect x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}"'
-            f' rx="10" fill="{box.fill}" stroke="{box.edge}" stroke-width="2"/>'
-        )
-        parts.append(text(box.middle, box.y + box.height // 2 + 5, state.name, "state"))
+        parts.append(state_box(BOXES[state], state.name))
     for old, targets in TRANSITIONS.items():
         for new, reason in targets.items():
             if new is S.CLOSED:
@@ -151,22 +105,12 @@ def draw() -> str:
             else:
                 raise NotImplementedError(f"there is no place yet for {old.name} -> {new.name}")
     parts.extend(to_the_end())
-    return "\n".join([*parts, "</svg>\n"])
+    what = "The states of a connection and the transitions between them"
+    return picture(WIDTH, HEIGHT, what, parts)
 
 
 def main(arguments: list[str]) -> int:
-    picture = draw()
-    if arguments == ["--check"]:
-        if not PICTURE.exists() or PICTURE.read_text(encoding="utf-8") != picture:
-            print("docs/images/states.svg is stale: run python docs/draw_states.py")
-            return 1
-    elif arguments:
-        print("usage: python docs/draw_states.py [--check]")
-        return 2
-    else:
-        PICTURE.parent.mkdir(exist_ok=True)
-        PICTURE.write_text(picture, encoding="utf-8", newline="\n")
-    return 0
+    return write_or_check(arguments, PICTURE, draw(), "docs/draw_states.py")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The picture of the states is drawn from the table, and the committed one is not stale."""
 
 import importlib.util
+import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -8,19 +9,34 @@ from typing import Any
 
 import pytest
 
+from sansio_sse.members import MEMBER_TRANSITIONS, MemberState
 from sansio_sse.states import TRANSITIONS, ConnectionState
 from tree import ROOT
 
 
-@pytest.fixture
-def script() -> Any:
-    """The drawing script as a module: it is not on the path, so mypy cannot know what is in it."""
-    spec = importlib.util.spec_from_file_location("draw_states", ROOT / "docs" / "draw_states.py")
+def load(name: str) -> Any:
+    """A drawing script as a module: it is not on the path, so mypy cannot know what is in it."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def _drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "drawing", load("drawing"))  # beside the scripts
+
+
+@pytest.fixture
+def script(_drawing: None) -> Any:
+    return load("draw_states")
+
+
+@pytest.fixture
+def members(_drawing: None) -> Any:
+    return load("draw_members")
 
 
 def test_the_committed_picture_is_not_stale(script: Any) -> None:
@@ -60,3 +76,18 @@ def test_a_transition_without_a_place_is_refused(
     monkeypatch.setattr(script, "TRANSITIONS", more)
     with pytest.raises(NotImplementedError, match="ERROR -> DISCONNECTED"):
         script.draw()
+
+
+def test_the_picture_of_the_members_is_not_stale_and_complete(
+    members: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert members.main(["--check"]) == 0
+    picture = ET.fromstring(members.draw())
+    drawn = Counter(element.text for element in picture.iter() if element.get("class") == "label")
+    assert drawn == Counter(
+        reason for targets in MEMBER_TRANSITIONS.values() for reason in targets.values()
+    )
+    more = {**MEMBER_TRANSITIONS, MemberState.FAILED: {MemberState.IDLE: "mended"}}
+    monkeypatch.setattr(members, "MEMBER_TRANSITIONS", more)
+    with pytest.raises(NotImplementedError, match="FAILED -> IDLE"):
+        members.draw()
