@@ -235,7 +235,9 @@ class PoolMachine:
         "_kept",
         "_kept_by_origin",
         "_key",
+        "_lease_numbers",
         "_leases",
+        "_member_numbers",
         "_members",
         "_moving",
         "_now",
@@ -269,7 +271,9 @@ class PoolMachine:
         self._endpoints = Endpoints(endpoints, config.strategy, config.breaker)
         self._now = -inf
         self._deadline: float | None = None
-        self._numbers = count(1)
+        self._numbers = count(1)  # of waiters and timers, in order
+        self._member_numbers = count(1)
+        self._lease_numbers = count(1)
         self._started = False
         self._closing_at: float | None = None  # when what is still leased is cut
 
@@ -748,7 +752,7 @@ class PoolMachine:
         self._waits.add(self._now - waiting.began)
         if member.leased_before:
             self._count("reuses")
-        member.lease = next(self._numbers)
+        member.lease = next(self._lease_numbers)
         member.leased_at = self._now
         member.leased_before = True
         self._leases[member.lease] = member
@@ -781,7 +785,7 @@ class PoolMachine:
     # --- Members -------------------------------------------------------------------------------
 
     def _open(self, key: Hashable, actions: Actions, *, single: bool = False) -> _Member:
-        member = _Member(next(self._numbers), key)
+        member = _Member(next(self._member_numbers), key)
         member.single = single
         self._members[member.number] = member
         self._sizes[_CONNECTING] += 1
