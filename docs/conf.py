@@ -28,6 +28,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(asyncio|collections|enum|json|ssl|typing|pytest|concurrent|trio|types)\..*"),
     ("py:.*", r"(.*\.)?(T|EventT|_\w+|AttemptInProgress|Accepted|Redirected|Refused|\w*Counters)"),
+    ("py:.*", r"sansio_sse_\w+\.loop\.LoopVerbs"),
 ]
 
 html_theme = "furo"

@@ -62,6 +62,7 @@ from .actions import (
 from .attempt import Decide
 from .config import ConnectionConfig, Endpoint, make_endpoints
 from .connection import ConnectionMachine, Include, Until
+from .endpoints import EndpointStats
 from .errors import (
     BufferOverflow,
     ConfigError,
@@ -152,6 +153,8 @@ class ConnectionInfo:
     next_reconnect: float | None
     """When the next attempt begins, while one is waited for."""
     metrics: ConnectionMetrics
+    endpoints: Sequence[EndpointStats] = ()
+    """What is known of each, if the connection has several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +413,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             last_heartbeat=on_the_wall(metrics.last_heartbeat),
             next_reconnect=on_the_wall(machine.reconnect_at),
             metrics=metrics,
+            endpoints=machine.endpoints if isinstance(machine, FailoverMachine) else (),
         )
 
     def __repr__(self) -> str:

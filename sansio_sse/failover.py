@@ -113,7 +113,7 @@ class FailoverMachine(ConnectionMachine):
     # --- Look ----------------------------------------------------------------------------------
 
     @property
-    def endpoints(self) -> tuple[EndpointStats, ...]:
+    def endpoints(self) -> Sequence[EndpointStats]:
         """All endpoints at a glance."""
         return self._endpoints.stats()
 

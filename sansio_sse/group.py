@@ -81,12 +81,12 @@ class MemberDriver(ConnectionDriver[Any]):
 
     The class that a driver makes of both has these slots, and two verbs more:
 
-    ============================ ===================================================================
+    ============================= ==================================================================
     ``_detach(transport, owner)`` leave a transport to another owner, who is told what happens to
-                                 it; return what it is
-    ``_attach(transport, link)`` take one over under this number, if it is alive: then
-                                 ``_take(WireMachine.transport_opened, …)``; return whether it is
-    ============================ ===================================================================
+                                  it; return what it is
+    ``_attach(transport, link)``  take one over under this number, if it is alive: then
+                                  ``_take(WireMachine.transport_opened, …)``; return whether it is
+    ============================= ==================================================================
     """
 
     SLOTS: ClassVar[tuple[str, ...]] = ("_gave", "_group", "_idle", "_member", "_sink", "_spec")
