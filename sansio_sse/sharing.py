@@ -81,7 +81,7 @@ class Merge(FairQueue):
         super().__init__(pool)
         self._spec = spec
         self._holds: dict[MemberDriver, Hold] = {}
-        self._tickets: set[Any] = set()
+        self._tickets: dict[Any, None] = {}
         self._error: SSEError | None = None
         self.over: bool = False
         for _ in range(members):
@@ -89,11 +89,11 @@ class Merge(FairQueue):
 
     def _ask(self) -> None:
         ticket = self._group._ticket(self._granted, self._rejected)
-        self._tickets.add(ticket)
+        self._tickets[ticket] = None
         self._group._ask(ticket, self._spec)
 
     def _granted(self, ticket: object, hold: Hold) -> None:
-        self._tickets.discard(ticket)
+        self._tickets.pop(ticket, None)
         if self.over:
             self._group._give_back(hold)
             return
@@ -101,7 +101,7 @@ class Merge(FairQueue):
         self.add(hold.member)
 
     def _rejected(self, ticket: object, error: SSEError) -> None:
-        self._tickets.discard(ticket)
+        self._tickets.pop(ticket, None)
         if not isinstance(error, PoolClosed):
             self._error = error
         self._group._wake()
@@ -141,7 +141,7 @@ class Merge(FairQueue):
     def close(self) -> None:
         """Give all members back."""
         self.over = True
-        for ticket in self._tickets:
+        for ticket in tuple(self._tickets):
             self._group._take_back(ticket)
         for hold in self._holds.values():
             self._group._give_back(hold)

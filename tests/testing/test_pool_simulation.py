@@ -1,0 +1,137 @@
+"""A day in the life of a large pool: one of three endpoints dies for a minute and comes back.
+
+``pytest tests/testing/test_pool_simulation.py -s`` prints the timeline: at each second in which
+something changed, how many members have a stream, how many are at each endpoint, what the breakers
+say, how many connects the servers saw in that second, and how many attempts were under way.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from sansio_sse import BreakerState, ConnectionConfig, PoolConfig, PoolStats
+from sansio_sse.testing import IncomingRequest, Respond, Send, Simulation, Stall, Step, send_event
+
+HOSTS = ("http://a.example", "http://b.example", "http://c.example")
+LIMIT = 100  # attempts at a time
+LATENCY = 0.02
+CONFIG = ConnectionConfig(buffer_size=100_000)  # nobody reads in this test
+
+
+def broadcast(request: IncomingRequest) -> Iterator[Step]:
+    yield Respond()
+    yield send_event("hello", id="1")
+    yield Send(b": still here\n\n", at=150.0)
+    yield Stall()
+
+
+@dataclass(frozen=True)
+class Second:
+    at: int
+    healthy: int
+    streams: tuple[int, ...]
+    breakers: tuple[str, ...]
+    connects: int
+    under_way: int
+
+    def __str__(self) -> str:
+        streams = " ".join(f"{number:5d}" for number in self.streams)
+        breakers = " ".join(f"{breaker:9}" for breaker in self.breakers)
+        return (
+            f"{self.at:4d} s  {self.healthy:6d} healthy  at a b c: {streams}  {breakers}"
+            f"  {self.connects:5d} connects  {self.under_way:3d} under way"
+        )
+
+
+def outage(
+    members: int, seed: int, trace: list[str] | None = None
+) -> tuple[list[Second], PoolStats, int]:
+    """Run 200 seconds, of which the first endpoint is down from 60 to 120; return what was seen."""
+    simulation = Simulation(seed, latency=LATENCY, traced=trace is not None)
+    servers = [simulation.network.server(host, broadcast) for host in HOSTS]
+    simulation.network.outage(60.0, 120.0, HOSTS[0])
+    config = PoolConfig(
+        [f"{host}/events" for host in HOSTS],
+        connection=CONFIG,
+        min_size=members,
+        max_size=members,
+        max_connecting=LIMIT,
+    )
+    timeline: list[Second] = []
+    with simulation.pool(config) as pool:
+        before = 0
+        for at in range(1, 201):
+            simulation.run(until=float(at))
+            stats = pool.stats()
+            connects = sum(server.connections for server in servers)
+            places = stats.endpoints
+            timeline.append(
+                Second(
+                    at,
+                    stats.healthy_count,
+                    tuple(place.streams for place in places),
+                    tuple(place.breaker.value for place in places),
+                    connects - before,
+                    stats.attempts_under_way,
+                )
+            )
+            before = connects
+    if trace is not None:
+        trace += simulation.trace
+    return timeline, stats, simulation.network.transports
+
+
+def changes(timeline: list[Second]) -> Iterator[Second]:
+    last = None
+    for second in timeline:
+        seen = (second.healthy, second.streams, second.breakers, second.connects)
+        if seen != last:
+            yield second
+        last = seen
+
+
+@pytest.fixture(scope="module")
+def ten_thousand() -> tuple[list[Second], PoolStats, int]:
+    return outage(10_000, seed=1)
+
+
+def test_ten_thousand_members_outlive_an_endpoint(
+    ten_thousand: tuple[list[Second], PoolStats, int],
+) -> None:
+    timeline, stats, left = ten_thousand
+    peak = max(second.connects for second in timeline)
+    lines = [
+        "",
+        *map(str, changes(timeline)),
+        f"peak {peak} connects a second, {stats.peak_connecting} at a time, {stats.moves} moves",
+        "",
+    ]
+    sys.stdout.write("\n".join(lines))
+    # The admission limit: never more at a time, and so no more a second than fit into their time.
+    assert stats.peak_connecting == LIMIT
+    assert peak <= LIMIT / (4 * LATENCY) * 1.05
+    at = {second.at: second for second in timeline}
+    assert at[59].healthy == 10_000
+    assert at[60].healthy < 7_000  # a third is lost in one instant
+    assert at[70].healthy == 10_000
+    assert at[70].streams[0] == 0  # at the two others
+    assert at[70].breakers[0] == BreakerState.OPEN
+    assert at[125].breakers[0] == BreakerState.HALF_OPEN
+    assert at[125].streams[0] == 1  # one has gone ahead
+    last = timeline[-1]
+    assert last.healthy == 10_000
+    assert last.breakers == (BreakerState.CLOSED,) * 3
+    assert min(last.streams) > 0.9 * max(last.streams)  # each has its share again
+    assert left == 0  # the pool is closed, and no transport is open
+
+
+def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:
+    traces: list[list[str]] = [[], [], []]
+    for seed, trace in zip((1, 1, 2), traces, strict=True):
+        outage(300, seed, trace)
+    first, second, other = traces
+    assert len(first) > 5_000
+    assert first == second
+    assert first != other
