@@ -45,6 +45,11 @@ from .support import HEAD, run, serving
         ("tail h i j", "2 arguments too many"),
         ("demo --events 0", "a whole number from 1"),
         ("demo --sabotage=all", "invalid choice: 'all'"),
+        ("demo --pool --seconds 1", "a number of seconds from 2"),
+        ("demo --pool --seconds nan", "a number of seconds from 2"),
+        ("demo --pool --seconds long", "a number of seconds from 2"),
+        ("demo --seconds 5", "--seconds does not go without --pool"),
+        ("demo --pool --events 5", "--events does not go with --pool"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(
@@ -69,7 +74,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
             main(arguments)
         assert caught.value.code == 0
     out = capsys.readouterr().out
-    for expected in ("exit codes", "--unix-socket", "--sabotage"):
+    for expected in ("exit codes", "--unix-socket", "--sabotage", "--pool"):
         assert expected in out
     with pytest.raises(SystemExit):
         main(["--version"])

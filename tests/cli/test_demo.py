@@ -1,4 +1,4 @@
-"""The demonstration: the server that fails on purpose, the verdict, and the two as processes."""
+"""The demonstration: the server that fails on purpose, and client and server as processes."""
 
 import asyncio
 import json
@@ -10,52 +10,13 @@ from typing import Any
 
 import pytest
 
-from sansio_sse import (
-    ConnectionConfig,
-    HeartbeatConfig,
-    ReconnectionPolicy,
-    ServerSentEvent,
-    Timeouts,
-)
+from sansio_sse import ConnectionConfig, HeartbeatConfig, ReconnectionPolicy, Timeouts
 from sansio_sse_asyncio import connect
 from sansio_sse_cli import main
-from sansio_sse_cli.demo import Verdict, judge
 from sansio_sse_cli.faulty_server import Fault, FaultyServer, make_events, make_script
+from sansio_sse_cli.verdict import judge
 
 from .support import BOUND, started
-
-# --- The verdict -------------------------------------------------------------------------------
-
-
-def event(number: int, data: str = "", kind: str = "message") -> ServerSentEvent:
-    return ServerSentEvent(kind, data or f"no. {number}", str(number))
-
-
-def judged(*received: ServerSentEvent) -> Verdict:
-    return judge([event(1), event(2), event(2), event(3)], received)
-
-
-def test_every_event_once_and_in_order_is_good() -> None:
-    assert judged(event(1), event(2), event(3)) == Verdict(sent=3, received=3)
-    assert judged(event(1), event(2), event(3)).good
-
-
-def test_what_is_wrong_is_found() -> None:
-    assert judged(event(1), event(3)) == Verdict(3, 2, lost=(2,))
-    assert judged(event(1), event(2), event(2), event(3)) == Verdict(3, 4, duplicated=(2,))
-    assert judged(event(2), event(1), event(3)) == Verdict(3, 3, out_of_order=(1,))
-    assert judged(event(1), event(2, "no"), event(3)) == Verdict(3, 3, altered=(2,))
-    assert judged(event(1), event(2, kind="no"), event(3)) == Verdict(3, 3, altered=(2,))
-    never_sent = ServerSentEvent(data="invented", id="x")
-    assert judged(event(1), event(2), event(3), never_sent) == Verdict(3, 4, altered=(0,))
-    for bad in (
-        Verdict(3, 2, lost=(2,)),
-        Verdict(3, 4, duplicated=(2,)),
-        Verdict(3, 3, out_of_order=(1,)),
-        Verdict(3, 3, altered=(2,)),
-    ):
-        assert not bad.good
-
 
 # --- The server --------------------------------------------------------------------------------
 
@@ -208,10 +169,14 @@ def test_a_closed_pipe_ends_the_demonstration() -> None:
         assert process.wait(BOUND) == 141
 
 
+@pytest.mark.parametrize("arguments", [["demo"], ["demo", "--pool"]], ids=" ".join)
 @pytest.mark.parametrize("python", ["/bin/false", "/nowhere/at/all"])
 def test_a_server_that_cannot_start_is_told(
-    python: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    python: str,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("sys.executable", python)
-    assert main(["demo"]) == 1
+    assert main(arguments) == 1
     assert "the server's process did not start" in capfd.readouterr().out
