@@ -30,7 +30,9 @@ from sansio_sse import (
     PostAnswered,
     PrepareRequest,
     ReconnectionPolicy,
+    Release,
     Request,
+    RequestAdmission,
     Response,
     ResumeReading,
     Retry,
@@ -90,6 +92,8 @@ class ConnectionModel(RuleBasedStateMachine):
     @initialize(
         heartbeat=st.booleans(),
         prepare=st.booleans(),
+        admission=st.sampled_from([False, False, True]),
+        reuse=st.booleans(),
         until=st.booleans(),
         on_end=st.sampled_from(["reconnect", "finish"]),
         include=st.sets(st.sampled_from(["connected", "comments", "ids"])),
@@ -102,6 +106,8 @@ class ConnectionModel(RuleBasedStateMachine):
         self,
         heartbeat: bool,
         prepare: bool,
+        admission: bool,
+        reuse: bool,
         until: bool,
         on_end: Any,
         include: set[Include],
@@ -113,6 +119,8 @@ class ConnectionModel(RuleBasedStateMachine):
         self.spies = ExitStack()
         self.spies.enter_context(spied_parsers())
         self.prepare = prepare
+        self.admission = admission
+        self.reuse = reuse
         self.include = include
         self.until = until
         self.log = EventLog(with_stops=until)
@@ -128,6 +136,8 @@ class ConnectionModel(RuleBasedStateMachine):
             until=STOP if until else None,
             decide=decide,
             prepare=prepare,
+            admission=admission,
+            reuse=reuse,
             include=include,
         )
         self.book = Book(self.machine, self.log)
@@ -135,6 +145,8 @@ class ConnectionModel(RuleBasedStateMachine):
         self.now = 0.0
         self.newest = 0
         self.stream: int | None = None  # its number, while the machine has not given it up
+        self.asked: int | None = None  # the number whose admission is waited for
+        self.draining: int | None = None  # the number whose body is read to its end
         self.preparing = False
         self.redirecting = False
         self.wire = b""  # what the server has sent on the accepted stream and has not arrived
@@ -161,10 +173,16 @@ class ConnectionModel(RuleBasedStateMachine):
 
     def work(self, action: Any) -> None:
         match action:
+            case RequestAdmission(number):
+                assert self.admission
+                assert self.stream is None
+                assert self.asked is None
+                self.new_number(number)
+                self.asked = number
             case PrepareRequest(request, number):
                 assert self.prepare
                 assert self.stream is None
-                self.new_number(number)
+                self.admitted_or_new(number)
                 self.begun(request)
                 self.stream, self.preparing = number, True
             case Connect(request, number):
@@ -172,7 +190,7 @@ class ConnectionModel(RuleBasedStateMachine):
                     assert number == self.stream
                 else:
                     assert self.stream is None, "never two exchanges for the stream"
-                    self.new_number(number)
+                    self.admitted_or_new(number)
                     if not self.redirecting:
                         self.begun(request)
                 self.stream, self.preparing = number, False
@@ -182,10 +200,22 @@ class ConnectionModel(RuleBasedStateMachine):
                     self.stream, self.preparing = None, False
                     self.wire = b""
                     self.reading = True
+                elif number == self.asked:
+                    self.asked = None
+                elif number == self.draining:
+                    self.draining = None
                 elif number == self.ping:
                     self.ping = None
                 else:
                     assert number in self.posts
+            case Release(number):
+                assert self.reuse
+                assert self.book.state is S.CONNECTED
+                assert number == self.stream
+                assert self.draining is None, "one at a time"
+                self.stream, self.draining = None, number
+                self.wire = b""
+                self.reading = True
             case SendPing(request, number):
                 assert self.ping is None
                 assert self.book.state is S.CONNECTED
@@ -216,6 +246,14 @@ class ConnectionModel(RuleBasedStateMachine):
         assert number > self.newest, "no number is used twice"
         self.newest = number
 
+    def admitted_or_new(self, number: int) -> None:
+        if self.asked is not None:
+            assert number == self.asked
+            self.asked = None
+        else:
+            assert not self.admission or self.redirecting, "nothing begins without being asked for"
+            self.new_number(number)
+
     def begun(self, request: Request) -> None:
         self.book.counted["attempts"] += 1
         self.book.counted["first attempts"] += self.book.state is S.CONNECTING
@@ -228,10 +266,16 @@ class ConnectionModel(RuleBasedStateMachine):
         book.check()
         state = book.state
         assert self.machine.paused is self.paused
+        assert self.machine.draining is (self.draining is not None)
         if state is S.CONNECTED:
             assert self.stream is not None
             assert not self.preparing
             assert self.reading is not self.paused
+        elif self.asked is not None:
+            assert state in (S.CONNECTING, S.RECONNECTING)
+            assert self.stream is None
+            assert self.machine.reconnect_at is None
+            assert self.posts or self.draining or self.machine.deadline is None
         elif state in ACTIVE:
             assert self.machine.deadline is not None
             assert self.machine.deadline_reason is not None
@@ -240,9 +284,11 @@ class ConnectionModel(RuleBasedStateMachine):
                 assert self.machine.reconnect_at is not None
         else:
             assert self.stream is None, "what is over has no exchange"
+            assert self.asked is None
             assert self.ping is None
         if state is S.CLOSED:
             assert not self.posts
+            assert self.draining is None
         self.sound = True
         book.check_counters()
         if "comments" in self.include and not self.until:
@@ -258,6 +304,8 @@ class ConnectionModel(RuleBasedStateMachine):
         if state in (S.DISCONNECTED, S.ERROR):
             self.tell(self.machine.connect)
             assert self.book.state in (S.CONNECTING, S.ERROR)
+        elif self.asked is not None:
+            self.admitted(keep_cursor=True)
         elif self.preparing:
             self.prepared(data.draw(st.sampled_from(["same", "renewed"])))
         elif self.refusing():
@@ -309,6 +357,8 @@ class ConnectionModel(RuleBasedStateMachine):
             possible += [lambda: self.prepared(draw(st.sampled_from(["junk", "raised"])))] * 4
         elif self.stream is not None:
             possible += [lambda: self.cut(draw(st.sampled_from(["end", "lost", "failed"])))] * 4
+        elif self.asked is not None:
+            possible += [lambda: self.admitted(keep_cursor=False)] * 4
         if self.waiting() and not self.refusing():
             possible += [lambda: self.refused(draw(st.sampled_from(REFUSALS)))] * 4
             possible += [lambda: self.redirected(draw(st.sampled_from(REDIRECTS)))] * 4
@@ -337,6 +387,8 @@ class ConnectionModel(RuleBasedStateMachine):
         if self.ping is not None:
             answers = st.sampled_from([200, 204, 500, None])
             possible += [lambda: self.pong(draw(answers))] * 4
+        if self.draining is not None:
+            possible.append(self.drained)
         if possible:
             draw(st.sampled_from(possible))()
 
@@ -386,6 +438,12 @@ class ConnectionModel(RuleBasedStateMachine):
         if number != self.ping:
             answers.append(machine.ping_answered(number, Response(200), now))
             answers.append(machine.ping_failed(number, OSError("stale"), now))
+        if number != self.asked:
+            answers.append(
+                machine.admitted(number, Request("GET", "http://example.com/stale"), now)
+            )
+        if number != self.draining:
+            answers.append(machine.drained(number, now))
         if number not in self.posts:
             answers.append(machine.post_answered(number, Response(200), b"", now))
             answers.append(machine.post_failed(number, OSError("stale"), now))
@@ -428,6 +486,21 @@ class ConnectionModel(RuleBasedStateMachine):
         assert self.book.state is S.ERROR
         assert self.machine.received_event_id == str(taken or "")
 
+    def admitted(self, *, keep_cursor: bool) -> None:
+        number = self.asked
+        request = Request("GET", "http://example.com/events", (("Authorization", SECRET),))
+        if not keep_cursor:
+            self.book.next = 1
+        self.tell(
+            lambda now: self.machine.admitted(number or 0, request, now, keep_cursor=keep_cursor)
+        )
+        assert self.stream == number
+        assert self.preparing is self.prepare
+
+    def drained(self) -> None:
+        number, self.draining = self.draining, None
+        assert not self.tell(self.machine.drained, number)
+
     def prepared(self, how: str) -> None:
         number = self.stream
         request = Request("GET", "http://example.com/events", (("Authorization", SECRET),))
@@ -458,7 +531,7 @@ class ConnectionModel(RuleBasedStateMachine):
             self.tell(self.machine.transport_opened, self.stream)
         else:
             self.tell(self.machine.request_sent, self.stream)
-            assert self.machine.deadline_reason in (Timer.RESPONSE, Timer.POST)
+            assert self.machine.deadline_reason in (Timer.RESPONSE, Timer.POST, Timer.DRAIN)
 
     def accepted(self, response: Response) -> None:
         assert self.request is not None
@@ -552,6 +625,8 @@ class ConnectionModel(RuleBasedStateMachine):
             self.tell(self.machine.close)
             assert self.book.state is S.CLOSED
             assert self.stream is None
+            assert self.asked is None
+            assert self.draining is None
             assert self.ping is None
             assert not self.posts
 

@@ -276,8 +276,6 @@ class AnyHistory(RuleBasedStateMachine):
             assert (stats.streams, stats.connecting) == (ledger.streams, ledger.connecting)
             assert (stats.attempts, stats.successes) == (ledger.attempts, ledger.successes)
             assert (stats.failures, stats.lost) == (ledger.failures, ledger.lost)
-            if ledger.breaker is HALF_OPEN:
-                assert ledger.bad or not ledger.good or self.config.successes > 1
         opening = [one.opens_at for one in self.ledgers if one.breaker is OPEN]
         assert self.there.next_at() == min(opening, default=inf)
         assert self.there.next_at(exclude=range(len(self.ledgers))) == inf
@@ -629,5 +627,3 @@ def test_nothing_that_is_shown_has_credentials() -> None:
     assert SECRET not in shown
     assert "http://a.example/x?key=…" in shown
     assert len(there) == 1
-    with pytest.raises(AttributeError):
-        there.news[0].at = 5.0  # type: ignore[misc]  # that is what must not work

@@ -26,8 +26,15 @@ def _new(play: Play) -> None:
     pass
 
 
+def _beginning(play: Play) -> None:
+    """Asked for admission, about a request to prepare, or already opening."""
+    play.connect()
+    play.after(0)
+
+
 def _preparing(play: Play) -> None:
     play.connect()
+    _admitted(play)
     play.after(0)
 
 
@@ -36,7 +43,12 @@ def _opening(play: Play) -> None:
     _prepared(play)
 
 
+def _admitted(play: Play) -> None:
+    play.tell("admitted", play.asked, REQUEST)
+
+
 def _prepared(play: Play) -> None:
+    _admitted(play)
     if play.waits_for is not None and play.waits_for[0] == "PREPARE":
         play.tell("request_prepared", play.stream, play.request)
 
@@ -103,6 +115,19 @@ def _failed(play: Play) -> None:
     play.refused(404)
 
 
+def _finished(play: Play) -> None:
+    """Ended well, which leaves something to drain where transports are reused."""
+    _streaming(play)
+    play.body(b"lete\n\ndata: stop\n\n")
+    if play.state is S.CONNECTED:
+        play.tell("disconnect")
+
+
+def _beside_a_drain(play: Play) -> None:
+    _finished(play)
+    _streaming(play)
+
+
 def _disconnected(play: Play) -> None:
     _streaming(play)
     play.tell("disconnect")
@@ -115,6 +140,7 @@ def _closed(play: Play) -> None:
 
 SITUATIONS: dict[Callable[[Play], None], S] = {
     _new: S.DISCONNECTED,
+    _beginning: S.CONNECTING,
     _preparing: S.CONNECTING,
     _opening: S.CONNECTING,
     _writing: S.CONNECTING,
@@ -129,6 +155,8 @@ SITUATIONS: dict[Callable[[Play], None], S] = {
     _lost: S.RECONNECTING,
     _retrying: S.RECONNECTING,
     _failed: S.ERROR,
+    _finished: S.DISCONNECTED,
+    _beside_a_drain: S.CONNECTED,
     _disconnected: S.DISCONNECTED,
     _closed: S.CLOSED,
 }
@@ -156,6 +184,8 @@ COMMANDS: dict[str, list[tuple[Any, ...]]] = {
     "events_refused": [("",), ("1",)],
 }
 NEWS: dict[str, list[tuple[Any, ...]]] = {
+    "admitted": [(REQUEST,)],
+    "drained": [()],
     "request_prepared": [(REQUEST,), (None,)],
     "prepare_failed": [(OSError("no"),)],
     "transport_opened": [()],
@@ -185,7 +215,7 @@ def inputs(play: Play) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     for cursor in (None, "", "9"):
         yield "restart", (), {"last_event_id": cursor}
     yield "post", ("token", "/up"), {}
-    numbers = {0, 1, 99, play.stream, play.ping, play.posted}
+    numbers = {0, 1, 99, play.asked, play.stream, play.ping, play.posted}
     for name, variants in NEWS.items():
         for number in sorted(numbers):
             for arguments in variants:
@@ -210,7 +240,7 @@ def settled(play: Play, name: str, arguments: tuple[Any, ...], options: dict[str
     assert play.state is walked
     if before is S.CLOSED:
         assert not play.answer
-    if play.state in (S.CONNECTING, S.RECONNECTING):
+    if play.state in (S.CONNECTING, S.RECONNECTING) and not play.machine._asking:
         assert play.machine.deadline is not None
     due = play.machine._next_due()
     assert (due is None) or (play.machine.deadline is not None and play.machine.deadline <= due[0])
@@ -219,6 +249,11 @@ def settled(play: Play, name: str, arguments: tuple[Any, ...], options: dict[str
 OPTIONS: list[dict[str, Any]] = [
     {"pings": True, "interval": 5},
     {"machine": {"prepare": True}, "pings": True, "interval": 5},
+    {
+        "pings": True,
+        "interval": 5,
+        "machine": {"admission": True, "prepare": True, "until": "stop", "reuse": True},
+    },
     {"method": "POST", "machine": {"until": "stop", "include": ["comments", "ids"]}},
 ]
 
@@ -230,7 +265,7 @@ def arranged(situation: Callable[[Play], None], options: dict[str, Any]) -> Play
     return play
 
 
-@pytest.mark.parametrize("options", OPTIONS[:2], ids=["plain", "prepared"])
+@pytest.mark.parametrize("options", OPTIONS[:3], ids=["plain", "prepared", "admitted"])
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.__name__)
 def test_every_input_has_an_answer_in_every_situation(
     situation: Callable[[Play], None], options: dict[str, Any]

@@ -17,6 +17,7 @@ from sansio_sse.http import (
     is_event_stream,
     is_idempotent,
     join_url,
+    keep_alive_timeout,
     make_request,
     redirect_request,
     retry_after,
@@ -454,6 +455,43 @@ def test_retry_after_needs_a_date_to_compare_a_date_with() -> None:
     assert retry_after(Response(503, (("Retry-After", date),))) is None
     assert retry_after(Response(503, (("Retry-After", date), ("Date", "now")))) is None
     assert retry_after(Response(503)) is None
+
+
+# --- How long a transport is kept ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ([], None),
+        ([""], None),
+        (["timeout=5"], 4.0),
+        (["max=9, TIMEOUT\t= 60 "], 59.0),
+        (["max=9", "timeout=3"], 2.0),
+        (["timeout=7, timeout=3"], 6.0),
+        (["timeout=x", "timeout=3"], 2.0),
+        (["timeout=0"], 0.0),
+        (["timeout=1"], 0.0),
+        (["timeout=3600"], 3599.0),
+        (["timeout=999999999"], 3599.0),
+        (["timeout=" + "9" * 5000], None),
+        (["timeout=-1"], None),
+        (["timeout=5.5"], None),
+        (["timeout=1_0"], None),
+        (["timeout=\xb2"], None),  # a digit to str.isdigit, not to float
+        (["timeouts=5"], None),
+        (["timeout=5;max=3"], None),
+    ],
+)
+def test_keep_alive_timeout(values: list[str], seconds: float | None) -> None:
+    headers = tuple(("Keep-Alive", value) for value in values)
+    assert keep_alive_timeout(Response(200, headers)) == seconds
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=255)) | st.from_regex(r"timeout ?=[ -~]*"))
+def test_no_server_makes_us_keep_a_transport_for_ever(value: str) -> None:
+    seconds = keep_alive_timeout(Response(200, (("Keep-Alive", value),)))
+    assert seconds is None or 0 <= seconds <= 3599
 
 
 # --- Dates -------------------------------------------------------------------------------------

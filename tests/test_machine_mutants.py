@@ -41,6 +41,7 @@ class Mutant(NamedTuple):
 
 CONNECTION_MODEL = "test_connection_model.ConnectionModel"
 WIRE_MODEL = "test_wire_model.WireModel"
+FAILOVER_MODEL = "test_failover.AnyHistory"
 
 MUTANTS = {
     "the cursor is forgotten with the stream": Mutant(
@@ -51,8 +52,8 @@ MUTANTS = {
     ),
     "an abandoned exchange is not closed": Mutant(
         "connection",
-        "            actions.append(Disconnect(self._stream))\n        self._stream = 0",
-        "            pass\n        self._stream = 0",
+        "            else:\n                actions.append(Disconnect(self._stream))\n",
+        "",
         CONNECTION_MODEL,
     ),
     "a redirect leaves its first exchange open": Mutant(
@@ -74,7 +75,10 @@ MUTANTS = {
         WIRE_MODEL,
     ),
     "a retry counts as a connect": Mutant(
-        "connection", "        if retrying:\n", "        if not retrying:\n", CONNECTION_MODEL
+        "connection",
+        "        if self._state is _RECONNECTING:\n            self.metrics.reconnect_attempts",
+        "        if self._state is not _RECONNECTING:\n            self.metrics.reconnect_attempts",
+        CONNECTION_MODEL,
     ),
     "a failed attempt is not counted": Mutant(
         "connection",
@@ -160,6 +164,163 @@ MUTANTS = {
         "                    self._acted = True",
         "                    self._acted = False",
         "test_connection.test_a_post_answered_by_a_redirect_to_a_get_has_had_its_effect:303:lost",
+    ),
+    "any answer admits": Mutant(
+        "connection",
+        "        if attempt != self._asking or not attempt:\n",
+        "        if not self._asking:\n",
+        "test_reuse.test_only_the_latest_question_has_an_answer_and_only_one",
+    ),
+    "a question for admission is not taken back": Mutant(
+        "connection",
+        "            actions.append(Disconnect(self._asking))\n",
+        "            pass\n",
+        CONNECTION_MODEL,
+    ),
+    "waiting for admission is an attempt": Mutant(
+        "connection",
+        "            self._asking = number\n            actions",
+        "            self._asking = self._stream = number\n            actions",
+        "test_reuse.test_nothing_is_under_way_while_it_is_waited_for",
+    ),
+    "a cursor goes where nobody knows it": Mutant(
+        "connection",
+        "        if not keep_cursor:\n",
+        "        if False:\n",
+        "test_reuse.test_the_cursor_is_kept_unless_nobody_knows_it_there",
+    ),
+    "the rest of a body is waited for without end": Mutant(
+        "connection",
+        "            due = earlier(due, self._drain[1], Timer.DRAIN)\n",
+        "            pass\n",
+        "test_reuse.test_draining_takes_no_longer_than_a_second:0",
+    ),
+    "the older of two rests is forgotten": Mutant(
+        "connection",
+        "            actions.append(Disconnect(self._drain[0]))\n            self._drain = None\n"
+        "        if self._parser",
+        "            self._drain = None\n        if self._parser",
+        "test_reuse.test_the_next_stream_does_not_wait_for_the_rest_of_the_last",
+    ),
+    "a truncated stream is released": Mutant(
+        "connection",
+        "            if well and self._reuse:\n",
+        "            if self._reuse:\n",
+        CONNECTION_MODEL,
+    ),
+    "a transport is kept with bytes behind the end": Mutant(
+        "wire",
+        "drain.body.complete and not drain.body.leftover and",
+        "drain.body.complete and",
+        "test_reuse.test_bytes_after_the_end_spoil_a_transport:sized",
+    ),
+    "a transport is kept before its request is written": Mutant(
+        "wire",
+        "if body.complete and drain.written else",
+        "if body.complete else",
+        "test_reuse.test_a_transport_is_not_kept_before_the_request_has_been_written",
+    ),
+    "a body nobody wants is read without a limit": Mutant(
+        "wire",
+        " or drain.room < 0:",
+        ":",
+        "test_reuse.test_so_much_is_read_and_no_more:1000:65536",
+    ),
+    "a transport is kept that the server closes": Mutant(
+        "wire",
+        "        usable = self._usable & 1 and keep",
+        "        usable = keep",
+        "test_reuse.test_what_the_head_allows:CLOSING:0",
+    ),
+    "a draining transport is closed when it is said to be open": Mutant(
+        "wire",
+        "            return NO_ACTIONS  # it has been open for long\n",
+        "            return [CloseTransport(transport)]\n",
+        "test_reuse.test_it_is_read_on_until_the_end_and_nothing_of_it_is_given",
+    ),
+    "a breaker opens one failure late": Mutant(
+        "endpoints",
+        "place.failures_in_a_row >= self._config.failures",
+        "place.failures_in_a_row > self._config.failures",
+        "test_failover.test_a_trial_that_fails_leads_back_to_the_backup_with_the_cursor",
+    ),
+    "a half-open breaker lets everything through": Mutant(
+        "endpoints",
+        "        return place.connecting < self._config.half_open\n",
+        "        return True\n",
+        "test_endpoints.test_an_open_breaker_lets_nothing_through_before_its_time_and_then_a_few",
+    ),
+    "one success closes a breaker": Mutant(
+        "endpoints",
+        "place.successes_in_a_row >= self._config.successes",
+        "place.successes_in_a_row >= 1",
+        "test_endpoints.test_an_open_breaker_lets_nothing_through_before_its_time_and_then_a_few",
+    ),
+    "a 404 opens a breaker": Mutant(
+        "endpoints",
+        "return error.status >= 500 or",
+        "return error.status >= 400 or",
+        "test_endpoints.test_nobody_leaves_a_good_place_for_one_that_says_no",
+    ),
+    "weights do not count": Mutant(
+        "endpoints",
+        "places[index].credit += places[index].endpoint.weight",
+        "places[index].credit += total / len(indices)",
+        "test_endpoints.test_in_turn_is_smooth",
+    ),
+    "a healthy stream leaves for one that says no": Mutant(
+        "endpoints",
+        "        if place.refusing:\n            return inf, True",
+        "        if False:\n            return inf, True",
+        "test_endpoints.test_nobody_leaves_a_good_place_for_one_that_says_no",
+    ),
+    "all come at once to try it out": Mutant(
+        "endpoints",
+        "if now < at or (alone and candidate.connecting + candidate.moving):",
+        "if now < at:",
+        "test_endpoints.test_streams_return_to_the_better_endpoint_once_it_has_been_healthy_for_long_enough",
+    ),
+    "nobody notices that a stream is at a worse place": Mutant(
+        "endpoints",
+        "            self._unsettled = True\n        if place.breaker is _OPEN:",
+        "            pass\n        if place.breaker is _OPEN:",
+        "test_failover.test_it_returns_after_healthy_seconds_and_goes_on_where_it_was",
+    ),
+    "an id goes to another domain": Mutant(
+        "failover",
+        "        if domain != self._domain:\n            if is",
+        "        if False:\n            if is",
+        FAILOVER_MODEL,
+    ),
+    "an attempt elsewhere costs the cursor": Mutant(
+        "failover",
+        "            (self._cursor, self._gave_id), self._aside = self._aside, None\n",
+        "            self._aside = None\n",
+        FAILOVER_MODEL,
+    ),
+    "a POST is repeated anywhere": Mutant(
+        "failover",
+        "            self._repeating = True\n",
+        "            pass\n",
+        "test_failover.test_a_post_that_may_have_had_an_effect_stays_in_its_domain:sent",
+    ),
+    "an abandoned attempt is still counted": Mutant(
+        "failover",
+        "                self._endpoints.given_up(place)\n",
+        "                pass\n",
+        FAILOVER_MODEL,
+    ),
+    "what failed is tried again before the others": Mutant(
+        "failover",
+        "        self._tried.add(place)\n",
+        "",
+        "test_failover.test_each_endpoint_has_its_turn_before_any_is_tried_again",
+    ),
+    "a stream with an end is moved": Mutant(
+        "failover",
+        "            and not self._finite\n",
+        "",
+        "test_failover.test_a_stream_with_an_end_stays_where_it_is",
     ),
     "a transport that opens late leaks": Mutant(
         "wire",
@@ -272,8 +433,8 @@ def source_of(module: str) -> str:
 
 
 def affected(name: str) -> bool:
-    tests = ("test_connection", "test_wire", "machine_")
-    return name.partition(".")[0] == "sansio_sse" or name.startswith(tests)
+    tests = ("test_connection", "test_wire", "test_reuse", "test_endpoints", "test_failover")
+    return name.partition(".")[0] == "sansio_sse" or name.startswith(("machine_", *tests))
 
 
 @contextmanager
@@ -323,4 +484,5 @@ def test_what_finds_them_finds_nothing_in_the_real_machines(killer: str) -> None
 def test_there_are_enough_and_in_every_machine() -> None:
     assert len(MUTANTS) >= 20
     modules = {mutant.module for mutant in MUTANTS.values()}
-    assert modules == {"connection", "wire", "reconnection", "heartbeat", "attempt"}
+    theirs = {"reconnection", "heartbeat", "attempt", "endpoints"}
+    assert modules == theirs | {"connection", "wire", "failover"}

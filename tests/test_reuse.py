@@ -349,6 +349,7 @@ def test_posts_and_the_rest_of_a_body_have_their_own_times() -> None:
 
 KEPT = [KeepTransport(1, Origin("http", "example.com", 80), 4.0)]
 CUT = [CloseTransport(1)]
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
 
 def framed(how: str, body: bytes) -> bytes:
@@ -451,7 +452,7 @@ def test_bytes_after_the_end_spoil_a_transport(how: str) -> None:
     ("head", "kept"),
     [
         (b"HTTP/1.1 200 OK\r\n", True),
-        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n", False),
+        (CLOSING, False),
         (b"HTTP/1.1 200 OK\r\nConnection: Foo, CLOSE\r\n", False),
         (b"HTTP/1.0 200 OK\r\n", False),
         (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", True),

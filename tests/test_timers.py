@@ -14,5 +14,6 @@ def test_at_equal_times_deaths_come_before_chores() -> None:
     assert earlier((5.0, Timer.STABILITY), 5.0, Timer.IDLE) == (5.0, Timer.IDLE)
     assert earlier((5.0, Timer.IDLE), 5.0, Timer.STABILITY) == (5.0, Timer.IDLE)
     deaths = [Timer.PREPARE, Timer.CONNECT, Timer.WRITE, Timer.RESPONSE, Timer.IDLE]
-    chores = [Timer.PING, Timer.STABILITY, Timer.RECONNECT, Timer.POST]
+    chores = [Timer.PING, Timer.STABILITY, Timer.RECONNECT, Timer.POST, Timer.DRAIN, Timer.FAILBACK]
     assert max(deaths) < min(chores)
+    assert set(Timer) == {*deaths, *chores, Timer.PING_ANSWER}

@@ -21,6 +21,7 @@ from sansio_sse import (
     ConnectionMachine,
     HeartbeatConfig,
     Include,
+    KeepTransport,
     Limits,
     OpenTransport,
     PauseTransport,
@@ -28,6 +29,7 @@ from sansio_sse import (
     PrepareRequest,
     ReconnectionPolicy,
     Request,
+    RequestAdmission,
     ResumeTransport,
     SendBytes,
     WireMachine,
@@ -70,6 +72,7 @@ class Peer:
         self.how = ""
         self.streams = False  # what is published is written here too
         self.ended = False
+        self.complete = False  # the end of the body is written
         self.coder: Any = None
 
     def read(self, data: bytes) -> None:
@@ -91,6 +94,7 @@ class Peer:
         self.streams = how != "sized"
         if how == "sized":
             self.out += OK + b"Content-Length: %d\r\n\r\n" % len(backlog) + backlog
+            self.complete = True
             return
         if how == "1xx":
             self.out += b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
@@ -112,16 +116,16 @@ class Peer:
             chunk = data[start : start + 50]
             self.out += b"%x" % len(chunk) + extension + b"\r\n" + chunk + b"\r\n"
 
-    def finish(self) -> None:
-        """End the body as HTTP says it ends."""
+    def finish(self, *, more: bool = False) -> None:
+        """End the body as HTTP says it ends; ``more`` bytes may follow, which nobody asked for."""
         self.streams = False
+        self.complete = not more
         if self.coder is not None:
             tail = self.coder.flush()
             self.coder = None
             self.write(tail)
         if self.how not in ("close", "sized"):
-            self.out += b"0\r\n\r\n"
-            self.out += b"bytes after the end"
+            self.out += b"0\r\n\r\n" + b"bytes after the end" * more
 
 
 class WireModel(RuleBasedStateMachine):
@@ -130,6 +134,8 @@ class WireModel(RuleBasedStateMachine):
     @initialize(
         heartbeat=st.booleans(),
         prepare=st.sampled_from([False, False, True]),
+        admission=st.sampled_from([False, False, True]),
+        reuse=st.booleans(),
         until=st.booleans(),
         on_end=st.sampled_from(["reconnect", "finish"]),
         include=st.sets(st.sampled_from(["connected", "comments", "ids"])),
@@ -140,6 +146,8 @@ class WireModel(RuleBasedStateMachine):
         self,
         heartbeat: bool,
         prepare: bool,
+        admission: bool,
+        reuse: bool,
         until: bool,
         on_end: Any,
         include: set[Include],
@@ -149,6 +157,8 @@ class WireModel(RuleBasedStateMachine):
         self.spies = ExitStack()
         self.spies.enter_context(spied_parsers())
         self.until = until
+        self.reuse = reuse
+        self.finite = on_end == "finish"
         self.log = EventLog(with_stops=until)
         self.request = Request("GET", URL, (("Authorization", SECRET),))
         self.connection = ConnectionMachine(
@@ -161,6 +171,8 @@ class WireModel(RuleBasedStateMachine):
             ),
             until=STOP if until else None,
             prepare=prepare,
+            admission=admission,
+            reuse=reuse,
             include=include,
         )
         self.machine = WireMachine(self.connection)
@@ -169,6 +181,7 @@ class WireModel(RuleBasedStateMachine):
         self.now = 0.0
         self.newest = 0
         self.live: dict[int, Peer] = {}
+        self.asked = 0
         self.preparing = 0
         self.given_up: list[int] = []  # closed while they were opening
         self.posts: list[object] = []
@@ -188,13 +201,21 @@ class WireModel(RuleBasedStateMachine):
 
     def work(self, action: Any) -> None:
         match action:
-            case PrepareRequest(_, number):
+            case RequestAdmission(number):
                 self.new_number(number)
+                self.asked = number
+            case PrepareRequest(_, number):
+                if number == self.asked:
+                    self.asked = 0
+                else:
+                    self.new_number(number)
                 self.preparing = number
             case OpenTransport(number, origin):
                 assert origin.host in ("example.com", "elsewhere.example")
                 if number == self.preparing:
                     self.preparing = 0
+                elif number == self.asked:
+                    self.asked = 0
                 else:
                     self.new_number(number)
                 self.live[number] = Peer()
@@ -209,9 +230,21 @@ class WireModel(RuleBasedStateMachine):
                 if number == self.preparing:
                     self.preparing = 0
                     return
+                if number == self.asked:
+                    self.asked = 0
+                    return
                 assert number in self.live, "closed once, and not what is gone by itself"
                 if not self.live.pop(number).opened:
                     self.given_up.append(number)
+            case KeepTransport(number, origin, seconds):
+                assert self.reuse
+                peer = self.live.pop(number)
+                assert peer.complete, "only what has ended is kept"
+                assert not peer.out, "and all of it was read"
+                assert not peer.writing, "and written"
+                assert peer.how not in ("close", *REFUSALS)
+                assert origin.host in ("example.com", "elsewhere.example")
+                assert seconds == 4.0
             case PauseTransport(number):
                 assert self.reading
                 assert number in self.live
@@ -236,17 +269,20 @@ class WireModel(RuleBasedStateMachine):
         state = self.book.state
         stream = self.machine._stream
         sides = set(self.machine._sides or ())
+        drain = self.machine._drain
+        assert self.connection.draining is (drain is not None)
         # Nothing leaks, nothing is forgotten, and there is one stream at most.
-        assert set(self.live) == sides | ({stream} if stream else set())
+        assert set(self.live) == sides | ({stream, drain and drain.number} - {0, None})
         if state is S.CONNECTED:
             assert self.reading is not self.paused
             assert self.live[stream].opened
         else:
             self.reading = True
             if state in ACTIVE:
-                assert self.machine.deadline is not None
+                assert self.asked or self.machine.deadline is not None
             else:
                 assert not stream
+                assert not self.asked
                 assert not self.preparing
         if state is S.CLOSED:
             assert not self.live
@@ -261,8 +297,14 @@ class WireModel(RuleBasedStateMachine):
         """What a good network and a good server would do next."""
         state = self.book.state
         stream = self.live.get(self.machine._stream)
-        if state in (S.DISCONNECTED, S.ERROR):
+        drain = self.machine._drain
+        if drain is not None and state is S.DISCONNECTED:
+            self.drain_ends_well(drain.number)
+        elif state in (S.DISCONNECTED, S.ERROR):
             self.tell(self.machine.connect)
+        elif self.asked:
+            self.tell(self.machine.admitted, self.asked, self.request)
+            assert not self.asked
         elif self.preparing:
             self.prepared()
         elif stream is not None and not stream.opened:
@@ -275,7 +317,10 @@ class WireModel(RuleBasedStateMachine):
         elif stream is not None:
             if not stream.how and not stream.out:
                 stream.answer(data.draw(st.sampled_from(STREAMS)), self.log)
-            self.arrive(1, data.draw(st.sampled_from([30, 60, 100])))
+            percent = data.draw(st.sampled_from([30, 60, 100, 101]))
+            if percent > 100 and stream.streams and self.finite:
+                stream.finish()
+            self.arrive(1, min(percent, 100))
         elif state is S.RECONNECTING:
             self.tick(0.0)
 
@@ -319,7 +364,7 @@ class WireModel(RuleBasedStateMachine):
                 if not stream.how and not stream.out:
                     possible += [lambda: self.refuse(stream, draw(REFUSED))] * 6
                 if stream.streams:
-                    possible += [stream.finish] * 2
+                    possible += [stream.finish, lambda: stream.finish(more=True)]
             if stream.writing:
                 possible.append(lambda: self.sent(number))
         if self.preparing:
@@ -346,6 +391,8 @@ class WireModel(RuleBasedStateMachine):
                 possible.append(partial(self.ends, number))
         if self.posts:
             possible.append(self.abandon)
+        if self.machine._drain is not None:
+            possible += [partial(self.drain_goes_on, self.machine._drain.number, draw)] * 4
         if possible:
             draw(st.sampled_from(possible))()
 
@@ -368,6 +415,8 @@ class WireModel(RuleBasedStateMachine):
         assert not machine.bytes_sent(number, now)
         assert not machine.bytes_received(number, b"HTTP/1.1 200 OK\r\n\r\n", now)
         assert not machine.end_received(number, now)
+        if number != self.asked:
+            assert not machine.admitted(number, self.request, now)
         if number != self.preparing:
             assert not machine.transport_failed(number, OSError("stale"), now)
             # The one exception: what opens late would leak.
@@ -469,6 +518,31 @@ class WireModel(RuleBasedStateMachine):
         if number in self.live and not peer.out and peer.ended:
             self.tell(self.machine.end_received, number)
             assert number not in self.live
+
+    def drain_ends_well(self, number: int) -> None:
+        peer = self.live[number]
+        if peer.writing:
+            self.sent(number)
+        if peer.streams:
+            peer.finish()
+        if number in self.live:
+            self.feed(number, peer, len(peer.out))
+
+    def drain_goes_on(self, number: int, draw: Callable[..., Any]) -> None:
+        """The rest of a body arrives, or does not, and the request may still be on its way."""
+        peer = self.live[number]
+        possible: list[Callable[[], None]] = [
+            partial(self.fails, number),
+            partial(self.ends, number),
+        ]
+        if peer.writing:
+            possible += [partial(self.sent, number)] * 2
+        if peer.streams:
+            possible += [peer.finish] * 2
+        if peer.out:
+            size = draw(st.integers(1, len(peer.out)))
+            possible += [partial(self.feed, number, peer, size)] * 4
+        draw(st.sampled_from(possible))()
 
     def tick(self, late: float) -> None:
         if self.machine.deadline is not None:
