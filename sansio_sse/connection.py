@@ -165,6 +165,7 @@ class ConnectionMachine:
         "_accepted_at",
         "_acted",
         "_admission",
+        "_aside",
         "_asking",
         "_attempt",
         "_began",
@@ -262,6 +263,7 @@ class ConnectionMachine:
         self._drain: tuple[int, float] | None = None  # the exchange that drains, and until when
 
         # The attempt under way.
+        self._aside: tuple[str, bool] | None = None  # a cursor that another place does not know
         self._asking = 0  # its number while its admission is waited for: nothing is under way yet
         self._attempt: AttemptInProgress | None = None  # None once accepted
         self._stream = 0  # number of its exchange, 0 if none
@@ -518,7 +520,7 @@ class ConnectionMachine:
         actions: Actions = []
         self._asking = 0
         if not keep_cursor:
-            self._forget_cursor()
+            self._leave_cursor()
         self._original = with_defaults(request)
         self._set_out(attempt, actions)
         return self._armed(actions)
@@ -878,6 +880,7 @@ class ConnectionMachine:
         now = self._now
         include = self._include
         self._attempt = None
+        self._aside = None
         self._phase = None
         self._previous = (None, None)
         self._response = response
@@ -1098,6 +1101,8 @@ class ConnectionMachine:
         if self._drain is not None:
             actions.append(Disconnect(self._drain[0]))
             self._drain = None
+        if self._aside is not None:
+            (self._cursor, self._gave_id), self._aside = self._aside, None
         if self._parser is not None:
             self._retire_parser(self._parser.last_event_id)
         if self._state is _CONNECTED:
@@ -1120,8 +1125,14 @@ class ConnectionMachine:
         self._heartbeat = None
         self._phase = None
 
-    def _forget_cursor(self) -> None:
-        """Begin from the beginning: what comes next has other ids."""
+    def _leave_cursor(self) -> None:
+        """Begin from the beginning: what comes next has other ids.
+
+        If nothing comes of it, the stream goes on where it was; unless the request may have had
+        its effect there, and is to be repeated nowhere else.
+        """
+        if is_idempotent(self._original):
+            self._aside = (self._cursor, self._gave_id)
         self._cursor = ""
         self._gave_id = False
 

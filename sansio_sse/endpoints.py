@@ -146,8 +146,8 @@ class Endpoints:
     >>> places = Endpoints([Endpoint("http://a.example"), Endpoint("http://b.example")])
     >>> [places.choose(now=0.0) for _ in range(3)]
     [0, 1, 0]
-    >>> for _ in range(5):
-    ...     places.lost(0, IdleTimeout("silent"), now=1.0, lived=1.0, gave=True)
+    >>> all(places.lost(0, IdleTimeout("silent"), 1.0, lived=1.0, gave=True) for _ in range(5))
+    True
     >>> places.breaker(0).value, [places.choose(now=2.0) for _ in range(3)]
     ('open', [1, 1, 1])
     """
@@ -383,17 +383,19 @@ class Endpoints:
         """The attempt ended without an answer: nobody wanted one any more."""
         self._places[index].connecting -= 1
 
-    def lost(self, index: int, error: SSEError, now: float, *, lived: float, gave: bool) -> None:
+    def lost(self, index: int, error: SSEError, now: float, *, lived: float, gave: bool) -> bool:
         """An accepted stream ended after ``lived`` seconds; ``gave``: it had given an event.
 
-        Silence is a failure. An end is one if there was nothing before it: a server that accepts
-        and drops is ill, one that rotates its streams is not.
+        Return whether the endpoint is to blame. Silence is a failure. An end is one if there was
+        nothing before it: a server that accepts and drops is ill, one that rotates is not.
         """
         place = self._places[index]
         place.lost += 1
         silent = isinstance(error, IdleTimeout | HeartbeatTimeout)
-        if silent or not (gave or lived >= self._config.failback_after):
+        blamed = silent or not (gave or lived >= self._config.failback_after)
+        if blamed:
             self._blame(place, error, now)
+        return blamed
 
     # --- The breaker ---------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class FailoverMachine(ConnectionMachine):
 
     The one with the lowest ``priority`` that is healthy is taken, those of equal priority in turn.
     After a failure the next attempt goes elsewhere, if there is an elsewhere: to each endpoint once
-    before it goes to one again. An event id goes only to endpoints of the same ``cursor_domain``.
+    before it goes to one again. (A stream that is cut after it gave events is no failure yet.) An event id goes only to endpoints of the same ``cursor_domain``.
 
     :param requests: what to ask for, one for each endpoint.
     :param endpoints: as many endpoints.
@@ -58,7 +58,6 @@ class FailoverMachine(ConnectionMachine):
     """
 
     __slots__ = (
-        "_aside",
         "_avoid",
         "_domain",
         "_endpoints",
@@ -107,7 +106,6 @@ class FailoverMachine(ConnectionMachine):
         self._failed_for_good: set[int] = set()  # since `connect`, or a stream that lasted
         # Whose ids the cursor is: what the caller begins with belongs to the first endpoint.
         self._domain: str | None = endpoints[0].cursor_domain
-        self._aside: tuple[str, bool] | None = None  # cursor and `gave_id`, until a foreign one is
         self._repeating = False  # a request that may have had an effect is being sent again
 
     # --- Look ----------------------------------------------------------------------------------
@@ -159,12 +157,9 @@ class FailoverMachine(ConnectionMachine):
         self._original = with_defaults(self._requests[chosen])
         domain = self._endpoints.endpoint(chosen).cursor_domain
         if domain != self._domain:
-            if is_idempotent(self._original):
-                # If nothing comes of it, the stream goes on where it was.
-                self._aside = (self._cursor, self._gave_id)
-            else:
+            if not is_idempotent(self._original):
                 self._domain = domain  # what may have its effect there is repeated nowhere else
-            self._forget_cursor()
+            self._leave_cursor()
         self._set_out(number, actions)
 
     def _accept(
@@ -174,7 +169,6 @@ class FailoverMachine(ConnectionMachine):
         self._trying = False
         self._tried.clear()
         self._avoid = None
-        self._aside = None
         self._domain = self._endpoints.endpoint(self._place).cursor_domain
         self._endpoints.accepted(self._place, self._now)
         super()._accept(response, decoder, retries, actions)
@@ -197,16 +191,18 @@ class FailoverMachine(ConnectionMachine):
             self._request, error, _CAREFUL, acted=self._acted, gave_id=False, cursor=""
         ):
             self._repeating = True
-        self._tried.add(place)
-        self._avoid = place
+        blamed = True
         if accepted:
             lived = self._now - self._accepted_at
-            self._endpoints.lost(place, error, self._now, lived=lived, gave=self._gave)
+            blamed = self._endpoints.lost(place, error, self._now, lived=lived, gave=self._gave)
             if lived >= self._config.reconnection.reset_interval:
                 self._failed_for_good.clear()
         else:
             self._trying = False
             self._endpoints.failed(place, error, self._now)
+        if blamed:  # else it may well go on where it was: a server may rotate its streams
+            self._tried.add(place)
+            self._avoid = place
         if error.retryable or error.category == "usage":
             return error.retryable
         self._failed_for_good.add(place)
@@ -219,8 +215,6 @@ class FailoverMachine(ConnectionMachine):
                 self._endpoints.given_up(place)
             self._endpoints.left(place)
             self._place, self._trying = None, False
-        if self._aside is not None:
-            (self._cursor, self._gave_id), self._aside = self._aside, None
         super()._abandon(actions, well=well)
 
     def _next_due(self) -> Due | None:

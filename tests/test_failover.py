@@ -96,6 +96,11 @@ class Over(Play):
         self.tell("tick")
         return self
 
+    def dies(self) -> None:
+        """The stream is cut, and where it came from does not answer any more."""
+        self.lost()
+        self.goes_on().failed()
+
     def waits(self, seconds: float) -> None:
         """Let time pass in which nothing is due."""
         assert not self.after(seconds)
@@ -123,7 +128,13 @@ def test_endpoints_of_equal_priority_are_taken_in_turn() -> None:
     assert taken == ["a", "b", "a", "b"]
 
 
-@pytest.mark.parametrize("how", ["refused", "500", "lost", "silent"])
+def test_a_stream_that_is_cut_after_an_event_goes_on_where_it_was() -> None:
+    play = Over(A, B).accepted(body=EVENT)
+    play.lost()  # a server that rotates its streams, for one
+    assert play.goes_on().where == "a"
+
+
+@pytest.mark.parametrize("how", ["refused", "500", "dropped", "silent"])
 def test_the_attempt_after_a_failure_goes_elsewhere(how: str) -> None:
     play = Over(A, B)
     play.connect()
@@ -220,7 +231,7 @@ def on_the_backup(**options: Any) -> Over:
     """A stream that lost the first endpoint after an event, and has one event of the second."""
     options.setdefault("machine", {"include": ["connected"]})
     play = Over(A, B, **options)
-    play.accepted(body=EVENT).lost()
+    play.accepted(body=EVENT).dies()
     play.goes_on().accepted(body=b"id: 2\ndata: two\n\n")
     assert play.where == "b"
     return play
@@ -335,7 +346,7 @@ def test_pings_go_to_the_endpoint_of_the_stream_and_their_loss_counts_against_it
 
 def test_an_id_never_goes_to_another_domain() -> None:
     play = Over(A, OTHER, machine={"include": ["connected"]})
-    play.accepted(body=EVENT).lost()
+    play.accepted(body=EVENT).dies()
     play.goes_on()
     assert (play.where, play.cursor) == ("other", None)
     play.accepted(body=b"id: x\ndata: other\n\n")
@@ -349,7 +360,7 @@ def test_an_id_never_goes_to_another_domain() -> None:
 
 def test_an_attempt_elsewhere_that_comes_to_nothing_costs_no_cursor() -> None:
     play = Over(A, OTHER, machine={"include": ["connected"]})
-    play.accepted(body=EVENT).lost()
+    play.accepted(body=EVENT).dies()
     play.goes_on()
     assert (play.where, play.cursor) == ("other", None)
     play.failed()
@@ -365,7 +376,7 @@ def test_a_trial_in_another_domain_that_fails_costs_no_cursor() -> None:
     play = Over(A, first)
     play.accepted(body=EVENT)
     assert play.where == "first"
-    play.lost()
+    play.dies()
     play.goes_on().accepted(body=b"id: 7\ndata: seven\n\n")
     assert play.where == "a"
     play.due()
@@ -377,7 +388,7 @@ def test_a_trial_in_another_domain_that_fails_costs_no_cursor() -> None:
 
 def test_endpoints_of_one_domain_share_their_ids() -> None:
     play = Over(endpoint("x", 0, "d"), endpoint("y", 1, "d"))
-    play.accepted(body=EVENT).lost()
+    play.accepted(body=EVENT).dies()
     play.goes_on()
     assert (play.where, play.cursor) == ("y", "1")
 
@@ -398,7 +409,7 @@ def test_a_restart_with_a_cursor_is_obeyed_where_that_cursor_is_known() -> None:
     assert (play.where, play.cursor) == ("a", "5")
     # In the middle of an attempt in another domain it replaces the one that was put aside.
     play = Over(A, OTHER)
-    play.accepted(body=EVENT).lost()
+    play.accepted(body=EVENT).dies()
     play.goes_on()
     assert play.where == "other"
     play.tell("restart", last_event_id="5")
