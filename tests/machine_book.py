@@ -20,6 +20,7 @@ from sansio_sse import (
     EventStreamParser,
     LastEventIdChanged,
     ReconnectExhausted,
+    RequestAdmission,
     ScheduleReconnect,
     ServerSentEvent,
     StateChanged,
@@ -113,6 +114,7 @@ class Book:
         self.state = S.DISCONNECTED
         self.now = 0.0  # the latest time that the machine was told
         self.next = 1  # number of the event which has to come next
+        self.aside: int | None = None  # the same, while an attempt elsewhere may replace it
         self.counted: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.last_connect: float | None = None
@@ -130,6 +132,10 @@ class Book:
                 self.received(action)
                 continue
             events_over = events_begun
+            if isinstance(action, ErrorOccurred | RequestAdmission) or (
+                isinstance(action, StateChanged) and action.new is not S.CONNECTED
+            ):
+                self.next, self.aside = self.aside or self.next, None  # nothing came of it
             match action:
                 case StateChanged():
                     self.changed(action)
@@ -158,6 +164,7 @@ class Book:
         if change.new is S.CONNECTED:
             self.last_connect = self.now
             self.counted["successes"] += 1
+            self.aside = None
         if change.new is S.ERROR:
             assert change.error is self.machine.error is not None
         self.state = change.new

@@ -457,7 +457,7 @@ class ConnectionModel(RuleBasedStateMachine):
 
     def restart_at(self, number: int) -> None:
         number = min(number, self.log.published)
-        self.book.next = number + 1
+        self.book.aside, self.book.next = None, number + 1
         self.tell(lambda now: self.machine.restart(now, str(number or "")))
 
     def disconnect(self) -> None:
@@ -480,6 +480,7 @@ class ConnectionModel(RuleBasedStateMachine):
             self.wire += block
 
     def overflow(self, refused: int) -> None:
+        self.book.aside = None
         taken = max(self.book.next - 1 - refused, 0)
         self.book.next = taken + 1
         self.tell(self.machine.events_refused, str(taken or ""))
@@ -490,7 +491,7 @@ class ConnectionModel(RuleBasedStateMachine):
         number = self.asked
         request = Request("GET", "http://example.com/events", (("Authorization", SECRET),))
         if not keep_cursor:
-            self.book.next = 1
+            self.book.aside, self.book.next = self.book.next, 1
         self.tell(
             lambda now: self.machine.admitted(number or 0, request, now, keep_cursor=keep_cursor)
         )

@@ -198,8 +198,8 @@ MUTANTS = {
     "the older of two rests is forgotten": Mutant(
         "connection",
         "            actions.append(Disconnect(self._drain[0]))\n            self._drain = None\n"
-        "        if self._parser",
-        "            self._drain = None\n        if self._parser",
+        "        if self._aside",
+        "            self._drain = None\n        if self._aside",
         "test_reuse.test_the_next_stream_does_not_wait_for_the_rest_of_the_last",
     ),
     "a truncated stream is released": Mutant(
@@ -288,12 +288,12 @@ MUTANTS = {
     ),
     "an id goes to another domain": Mutant(
         "failover",
-        "        if domain != self._domain:\n            if is",
-        "        if False:\n            if is",
+        "        if domain != self._domain:\n            if not is",
+        "        if False:\n            if not is",
         FAILOVER_MODEL,
     ),
     "an attempt elsewhere costs the cursor": Mutant(
-        "failover",
+        "connection",
         "            (self._cursor, self._gave_id), self._aside = self._aside, None\n",
         "            self._aside = None\n",
         FAILOVER_MODEL,
