@@ -14,10 +14,17 @@ from typing import Any, ClassVar, TypeVar
 
 from .group import GroupDriver, MemberDriver
 from .machine_driver import NO_SLOTS, Waiting
+from .states import ConnectionState
 
 __all__ = ["SyncGroupDriver", "SyncMemberDriver"]
 
 T = TypeVar("T")
+
+_CONNECTED = ConnectionState.CONNECTED
+_HELP = 0.1  # seconds between two looks at the others, of a holder whose member is not connected
+
+_LONG = 1e6  # seconds: as long as one can wait in one go
+_ROUNDS = 100  # of catching up: a stream that never stops must not hold up its next reader
 
 
 class SyncMemberDriver(MemberDriver):
@@ -51,9 +58,15 @@ class SyncMemberDriver(MemberDriver):
         left = group._seconds_left()
         if left is not None:
             seconds = left if seconds is None else min(seconds, left)
+        connected = self._machine.state is _CONNECTED
+        if not connected:
+            # What it waits for may be another's attempt, and nobody else may be there to turn that.
+            seconds = _HELP if seconds is None else min(seconds, _HELP)
         turn: Any = super()
         turn._turn(seconds)
         group._ring()
+        if not connected:
+            group._help()
 
     # Of the face and the driver.
 
@@ -77,6 +90,7 @@ class SyncGroupDriver(GroupDriver):
     ``_select(seconds)``         wait that long at most (None: for ever); return the members that
                                  something came for
     ``_nudge()``                 end such a wait in another thread
+    ``_start()``                 get ready, if it is not
     ============================ ===================================================================
     """
 
@@ -113,21 +127,42 @@ class SyncGroupDriver(GroupDriver):
         with self._condition:
             if self._wakes != seen:
                 return False  # something has changed since the caller looked
+            self._start()
             lead = not self._leading
             self._leading = True
             if not lead:
-                self._condition.wait(None if until is None else max(0.0, until - self._now()))
+                left = None if until is None else min(_LONG, max(0.0, until - self._now()))
+                self._condition.wait(left)
         if lead:
             try:
                 self._lead(until)
             finally:
-                with self._condition:
-                    self._leading = False
-                    self._condition.notify_all()
+                self._step_down()
         return until is not None and self._now() >= until
 
-    def _lead(self, until: float | None) -> None:
-        """Wait once for all shared members together, and let each take what has come."""
+    def _catch_up(self) -> None:
+        """Take what has come while nobody was here, without waiting for more."""
+        with self._condition:
+            if self._leading:
+                return  # somebody is here
+            self._leading = True
+        try:
+            for _ in range(_ROUNDS):
+                if not self._lead(self._now()):
+                    break
+        finally:
+            self._step_down()
+
+    def _step_down(self) -> None:
+        with self._condition:
+            self._leading = False
+            self._condition.notify_all()
+
+    def _lead(self, until: float | None) -> bool:
+        """Wait once for all shared members together, and let each take what has come.
+
+        Return whether something has.
+        """
         members = tuple(self._shared.values())
         waits = [None if until is None else max(0.0, until - self._now()), self._seconds_left()]
         waits += [member._patience() for member in members]
@@ -138,6 +173,20 @@ class SyncGroupDriver(GroupDriver):
             if member in ready or seconds == 0 or (not ready and seconds is not None):
                 member._poke()
         self._ring()
+        return bool(ready)
+
+    def _help(self) -> None:
+        """Let shared members take what has come, if nobody leads."""
+        with self._condition:
+            if self._leading:
+                return
+            self._leading = True
+        try:
+            self._lead(self._now())
+        finally:
+            with self._condition:
+                self._leading = False
+                self._condition.notify_all()
 
     def _seconds_left(self) -> float | None:
         return None if self._armed is None else max(0.0, self._armed - self._now())
@@ -155,9 +204,19 @@ class SyncGroupDriver(GroupDriver):
 
     def _arm(self, at: float | None) -> None:
         self._nudge()  # who leads looks at the deadline anew
+        for member in tuple(self._connections.values()):
+            if member._member not in self._shared:
+                member._from_elsewhere(_nothing)  # and so does a holder, who may be all there is
+
+    def _start(self) -> None:
+        raise NotImplementedError
 
     def _select(self, seconds: float | None) -> Collection[Any]:
         raise NotImplementedError
 
     def _nudge(self) -> None:
         raise NotImplementedError
+
+
+def _nothing() -> None:
+    """Do nothing but look around."""

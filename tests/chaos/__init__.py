@@ -1,0 +1,1 @@
+"""A pool on real sockets while its servers are killed."""
