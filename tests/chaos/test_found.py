@@ -2,10 +2,20 @@
 
 import asyncio
 import gc
+import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from sansio_sse import ConnectionConfig, MemberDriver, PoolConfig
+import sansio_sse_sockets
+from sansio_sse import (
+    BreakerConfig,
+    ConnectionConfig,
+    MemberDriver,
+    PoolConfig,
+    ReconnectionPolicy,
+)
 from sansio_sse_asyncio import ConnectionPool
 
 Answer = Callable[[int], bytes]
@@ -73,3 +83,59 @@ def test_what_has_waited_without_end_is_forgotten_when_it_is_over() -> None:
             return sum(isinstance(one, MemberDriver) for one in gc.get_objects())
 
     assert asyncio.run(main()) <= 1
+
+
+def test_streams_of_busy_holders_do_not_keep_others_from_connecting() -> None:
+    # Plain sockets: five members are leased, and their holders do something else. An endpoint comes
+    # back, a stream is moved there, and there is one attempt at a time. Nobody turns that one but
+    # whoever waits in the pool; if he did not, he would wait for ever.
+    def visit(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(9999)
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+            connection.sendall(head + b"id: 1\ndata: x\n\n")
+            connection.recv(1)
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):  # until it is closed
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=visit, args=(connection,), daemon=True).start()
+
+    listeners = [socket.socket() for _ in range(2)]
+    for listener in listeners:
+        listener.bind(("127.0.0.1", 0))
+    broken, well = listeners
+    well.listen()
+    threading.Thread(target=accept, args=(well,), daemon=True).start()
+    config = PoolConfig(
+        [f"http://127.0.0.1:{listener.getsockname()[1]}/" for listener in listeners],
+        max_connecting=1,
+        connection=ConnectionConfig(
+            reconnection=ReconnectionPolicy(initial_delay=0.01, max_delay=0.05, max_attempts=0)
+        ),
+        breaker=BreakerConfig(failures=1, successes=1, open_for=0.2, failback_after=0.1),
+    )
+    try:
+        with sansio_sse_sockets.ConnectionPool(config) as pool:
+            lent = threading.Thread(target=pool.run)
+            lent.start()
+            leases = [pool.acquire(timeout=5) for _ in range(5)]
+            for lease in leases:
+                lease.receive(5)
+            broken.listen()
+            threading.Thread(target=accept, args=(broken,), daemon=True).start()
+            until = time.monotonic() + 5
+            while pool.stats().moves < 2 and time.monotonic() < until:
+                time.sleep(0.02)
+            assert pool.stats().moves >= 2
+            pool.acquire("other", timeout=5).release()
+            for lease in leases:
+                lease.release()
+            pool.close()
+            lent.join(5)
+            assert not lent.is_alive()
+    finally:
+        for listener in listeners:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
