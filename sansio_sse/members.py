@@ -261,7 +261,7 @@ class PoolStats:
     unread_dropped: int = 0
     """Events of members that nobody was ever given."""
     moves: int = 0
-    """Streams that left a healthy endpoint for a better one."""
+    """Streams sent from a healthy endpoint to a better one, to stay or only to try it out."""
     peak_connecting: int = 0
     """The most attempts there ever were under way."""
     breaker_changes: int = 0

@@ -22,7 +22,7 @@ Each operation takes a time that does not depend on how many members there are.
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import count, islice
 from math import inf
 from typing import Any, Literal
@@ -149,7 +149,7 @@ class _Member:
         self.finished = False
         self.gave = False
         self.avoid: int | None = None  # where its latest failure was
-        self.exclude: dict[int, SSEError] = {}  # its waiter's `tried`
+        self.exclude: Mapping[int, SSEError | None] = {}  # above all, its waiter's `tried`
         self.target: int | None = None  # where it is moving
         self.lease = 0
         self.leased_at = 0.0
@@ -229,6 +229,7 @@ class PoolMachine:
         "_counts",
         "_deadline",
         "_endpoints",
+        "_foreign",
         "_here",
         "_holds",
         "_idle",
@@ -269,6 +270,14 @@ class PoolMachine:
         self._random = random
         endpoints = make_endpoints("PoolConfig.endpoints", config.endpoints)
         self._endpoints = Endpoints(endpoints, config.strategy, config.breaker)
+        self._foreign = {
+            domain: {
+                index: None
+                for index, endpoint in enumerate(endpoints)
+                if endpoint.cursor_domain != domain
+            }
+            for domain in {endpoint.cursor_domain for endpoint in endpoints}
+        }
         self._now = -inf
         self._deadline: float | None = None
         self._numbers = count(1)  # of waiters and timers, in order
@@ -298,7 +307,7 @@ class PoolMachine:
         self._here: list[OrderedDict[int, _Member]] = [OrderedDict() for _ in endpoints]
 
         self._kept: OrderedDict[int, tuple[Origin, float]] = OrderedDict()
-        self._kept_by_origin: dict[Origin, list[int]] = {}
+        self._kept_by_origin: dict[Origin, dict[int, None]] = {}  # in order, the latest last
 
         self._timers: list[tuple[float, int, TimerKind, Any]] = []
         self._counts: dict[str, int] = {}
@@ -416,7 +425,8 @@ class PoolMachine:
         self._waiters[waiter] = waiting
         self._by_key.setdefault(key, OrderedDict())[waiting.number] = waiting
         self._want(waiting)
-        self._call_at(waiting.deadline, "waiter", waiting)
+        if waiting.deadline < inf:  # a timer that never comes would never be forgotten either
+            self._call_at(waiting.deadline, "waiter", waiting)
         return self._settled(actions)
 
     def cancel(self, waiter: Hashable, now: float) -> Sequence[PoolAction]:
@@ -501,9 +511,11 @@ class PoolMachine:
         The one that was kept last: it is the most likely to be alive.
         """
         waiting = self._kept_by_origin.get(origin)
-        if not waiting or max(now, self._now) >= self._kept[waiting[-1]][1]:
+        if not waiting:
+            return None
+        transport = next(reversed(waiting))
+        if max(now, self._now) >= self._kept[transport][1]:
             return None  # what is too old is closed by the tick that is due
-        transport = waiting[-1]
         self._forget_kept(transport)
         return transport
 
@@ -524,21 +536,24 @@ class PoolMachine:
         """A member's attempt was accepted."""
         actions = self._clock(now)
         there = self._members.get(member)
-        if there is None or there.endpoint is None or there.connected:
+        if there is None or not there.attempting:
             return self._settled(actions)
-        if there.attempting:
-            there.attempting = False
-            self._connecting -= 1
-            self._endpoints.accepted(there.endpoint, self._now)
+        assert there.endpoint is not None
+        self._succeed(there)
         there.connected = True
         there.connected_at = self._now
         there.gave = False
         there.avoid = None
+        domain = self._endpoints.endpoint(there.endpoint).cursor_domain
+        there.last_domain = (domain,)
         self._here[there.endpoint][member] = there
         if there.key == self._key:
             self._retries = 0
         if there.state is _CONNECTING:
             self._be_free(there, actions)
+        if there.single:
+            # It has begun: what does not know its ids could only begin it again.
+            there.exclude = {**there.exclude, **self._foreign[domain]}
         return self._settled(actions)
 
     def attempt_failed(self, member: int, error: SSEError, now: float) -> Sequence[PoolAction]:
@@ -565,18 +580,26 @@ class PoolMachine:
         self._lapse(there, actions, error)
         return self._settled(actions)
 
-    def failed(self, member: int, error: SSEError, now: float) -> Sequence[PoolAction]:
-        """A member failed for good: its holder is told by itself, a waiter's is replaced."""
+    def failed(
+        self, member: int, error: SSEError, now: float, *, repeatable: bool = True
+    ) -> Sequence[PoolAction]:
+        """A member failed for good: its holder is told by itself, a waiter's is replaced.
+
+        ``repeatable``: its request may be sent again, elsewhere; else its waiter is told.
+        """
         actions = self._clock(now)
         there = self._members.get(member)
         if there is None:
             return self._settled(actions)
         where = there.endpoint
-        self._note_loss(there, error)
-        self._stop_attempt(there)
+        self._stop(there, error)
         if there.lease:
-            if there.state is _LEASED:
-                self._change(there, _FAILED, actions, error=error)
+            self._change(there, _FAILED, actions, error=error)
+            return self._settled(actions)
+        waiting = there.waiter
+        if waiting is not None and not repeatable:
+            self._close(there, "failed", actions, error)
+            self._reject(waiting, error, actions)
             return self._settled(actions)
         self._replace(there, where, error, "failed", actions)
         return self._settled(actions)
@@ -630,7 +653,7 @@ class PoolMachine:
             actions.append(CloseKept(oldest))
         until = self._now + seconds
         self._kept[transport] = (origin, until)
-        self._kept_by_origin.setdefault(origin, []).append(transport)
+        self._kept_by_origin.setdefault(origin, {})[transport] = None
         self._call_at(until, "kept", transport)
         return self._settled(actions)
 
@@ -706,10 +729,10 @@ class PoolMachine:
 
     def _unlink(self, member: _Member, actions: Actions) -> None:
         """Nobody waits for a member any more: it is spare, or of no use."""
-        waiting, member.waiter = member.waiter, None
+        assert member.waiter is not None
+        member.waiter.member = None
+        member.waiter = None
         member.exclude = {}
-        if waiting is not None:
-            waiting.member = None
         if member.single or member.expired:
             self._close(member, "released" if member.single else "lifetime", actions)
             return
@@ -848,12 +871,8 @@ class PoolMachine:
         waiting = member.waiter
         if waiting is not None:
             member.waiter = waiting.member = None
-            if self._waiters.get(waiting.token) is waiting:
-                self._want(waiting)
-        self._note_loss(member, None)
-        self._stop_attempt(member)
-        if member.target is not None:
-            self._stop_moving(member)
+            self._want(waiting)
+        self._stop(member, None)
         self._idle.take(member)
         self._spare.take(member)
         del self._members[member.number]
@@ -871,12 +890,13 @@ class PoolMachine:
         actions: Actions,
     ) -> None:
         """A member nobody has failed for good; its waiters try elsewhere, or have tried it all."""
-        if member.waiter is None:
+        if member.waiter is None and member.key == self._key:
             policy = self._config.connection.reconnection
             self._warm_at = self._now + backoff(policy, self._retries, 0.0, self._random)
             self._retries += 1
         self._close(member, reason, actions, error)
-        for waiting in list(self._by_key.get(member.key, {}).values()):
+        same_key = self._by_key.get(member.key)
+        for waiting in list(same_key.values()) if same_key else []:
             if where is not None:
                 waiting.tried[where] = error
             if len(waiting.tried) == len(self._endpoints):
@@ -888,29 +908,29 @@ class PoolMachine:
         there = self._members.get(member)
         if there is None:
             return self._settled(actions)
+        where = there.endpoint
         if there.lease:
-            self._note_loss(there, None)
-            self._stop_attempt(there)
+            self._stop(there, None)
             there.finished = True
-        elif there.single and there.waiter is not None:
+            return self._settled(actions)
+        if there.attempting:
+            self._succeed(there)  # no stream is an answer too
+        if there.single and there.waiter is not None:
             # A 204 before there was a stream: the reader finds nothing, and nothing wrong.
-            where = there.endpoint
-            if there.attempting and where is not None:
-                there.attempting = False
-                self._connecting -= 1
-                self._endpoints.accepted(where, self._now)
             there.finished = True
             self._grant(there, there.waiter, actions)
         elif error is not None:
-            where = there.endpoint
-            if there.attempting and where is not None:
-                there.attempting = False
-                self._connecting -= 1
-                self._endpoints.accepted(where, self._now)
             self._replace(there, where, error, "finished", actions)
         else:
             self._close(there, "finished", actions)
         return self._settled(actions)
+
+    def _succeed(self, member: _Member) -> None:
+        """Its attempt was answered, and not with a failure."""
+        assert member.endpoint is not None
+        member.attempting = False
+        self._connecting -= 1
+        self._endpoints.accepted(member.endpoint, self._now)
 
     def _note_full(self, member: _Member, resumable: bool, actions: Actions) -> None:
         member.resumable = resumable
@@ -927,8 +947,18 @@ class PoolMachine:
         del self._here[member.endpoint][member.number]
         if error is not None:
             lived = self._now - member.connected_at
-            self._endpoints.lost(member.endpoint, error, self._now, lived=lived, gave=member.gave)
+            if self._endpoints.lost(
+                member.endpoint, error, self._now, lived=lived, gave=member.gave
+            ):
+                member.avoid = member.endpoint
         self._leave_endpoint(member)
+
+    def _stop(self, member: _Member, error: SSEError | None) -> None:
+        """It has no stream any more, and tries no more."""
+        self._note_loss(member, error)
+        self._stop_attempt(member)
+        if member.target is not None:
+            self._stop_moving(member)
 
     def _leave_endpoint(self, member: _Member) -> None:
         if member.endpoint is not None:
@@ -975,22 +1005,30 @@ class PoolMachine:
             self._connecting -= 1
             assert member.endpoint is not None
             self._endpoints.given_up(member.endpoint)
-        if not member.connected:
-            self._leave_endpoint(member)
+        assert not member.connected, "it is lost before it asks"
+        self._leave_endpoint(member)
 
-    def _admit(self, actions: Actions) -> None:
-        """Let attempts begin, as far as the limits and the endpoints allow."""
+    def _admit(self, actions: Actions) -> float:
+        """Let attempts begin, as far as the limits and the endpoints allow.
+
+        Return when the first endpoint opens that one of the others waits for, or infinity.
+        """
+        opens = inf
         for line in (self._urgent, self._asking):
             blocked: list[_Member] = []
             while line and self._connecting < self._config.max_connecting:
                 _, member = line.popitem(last=False)
                 if not self._begin(member, actions):
                     blocked.append(member)
+                    at = self._endpoints.next_at(member.exclude)
+                    if at > self._now:  # else it waits for the limit of an origin
+                        opens = min(opens, at)
                     if not member.exclude:
                         break  # what is closed to it is closed to all
             for member in reversed(blocked):
                 line[member.number] = member
                 line.move_to_end(member.number, last=False)
+        return opens
 
     def _begin(self, member: _Member, actions: Actions) -> bool:
         chosen = self._endpoints.choose(
@@ -1009,7 +1047,7 @@ class PoolMachine:
         member.endpoint = chosen
         self._endpoints.joined(chosen)
         domain = (self._endpoints.endpoint(chosen).cursor_domain,)
-        known, member.last_domain = member.last_domain, domain
+        known = member.last_domain
         attempt, member.asking = member.asking, 0
         member.attempting = True
         keep = known is None or known == domain
@@ -1112,6 +1150,7 @@ class PoolMachine:
             return
         self._lapse(member, actions)
         self._note_loss(member, None)
+        self._stop_attempt(member)  # it will ask again
         actions.append(RestartMember(member.number, drop=True))
 
     def _cut(self, actions: Actions) -> None:
@@ -1125,7 +1164,7 @@ class PoolMachine:
         kept = self._kept.pop(transport, None)
         if kept is not None:
             waiting = self._kept_by_origin[kept[0]]
-            waiting.remove(transport)
+            del waiting[transport]
             if not waiting:
                 del self._kept_by_origin[kept[0]]
 
@@ -1145,8 +1184,7 @@ class PoolMachine:
                 self._serve(actions)
             if self._started and self._warm < self._config.min_size:
                 self._keep_warm(actions)
-        if self._urgent or self._asking:
-            self._admit(actions)
+        opens = self._admit(actions) if self._urgent or self._asking else inf
         next_move = self._endpoints.next_move_at()
         if next_move <= self._now and not self.closing:
             self._rebalance(actions)
@@ -1154,17 +1192,13 @@ class PoolMachine:
         if self._endpoints.news:
             actions += self._endpoints.news
             self._endpoints.news.clear()
-        self._arm(next_move)
+        self._arm(next_move, opens)
         return actions
 
-    def _arm(self, next_move: float) -> None:
-        at = self._timers[0][0] if self._timers else inf
+    def _arm(self, next_move: float, opens: float) -> None:
+        at = min(self._timers[0][0] if self._timers else inf, opens)
         if next_move > self._now:
             at = min(at, next_move)  # else it waits for something that is not time
-        if (self._urgent or self._asking) and self._connecting < self._config.max_connecting:
-            opens = self._endpoints.next_at()
-            if opens > self._now:
-                at = min(at, opens)
         if self._closing_at is not None and self._leases:
             at = min(at, self._closing_at)
         room = len(self._members) < self._config.max_size

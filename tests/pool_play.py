@@ -38,6 +38,7 @@ from sansio_sse.members import (
     MemberState,
     OpenMember,
     PauseMember,
+    PoolStats,
     RejectWaiter,
     RestartMember,
     Unread,
@@ -152,17 +153,21 @@ class Outside:
         self.newest = 0
         self.newest_lease = 0
         self.gone: list[int] = []
-        self.failed_for: dict[Hashable, set[int]] = {}  # endpoints, by key, for good
+        self.closed_to: dict[
+            Hashable, set[int]
+        ] = {}  # endpoints where a key has nothing to hope for
         self.counted: Counter[str] = Counter()
         self.closes: Counter[str] = Counter()
         self.answers: dict[Hashable, GrantLease | SSEError] = {}
         self.started = False
         self.closing_at: float | None = None
         self.failing: tuple[int, int | None] | None = None
+        self.unrepeatable: SSEError | None = None
         self.releasing = 0
         self.granted: list[Waiter] = []
         self.half_opening: list[int] = []
         self.restarted: list[int] = []
+        self.sound = True  # nothing has been found yet
         self.actions: Sequence[Any] = ()  # the latest answer
         self.history: list[Any] = []
 
@@ -199,9 +204,7 @@ class Outside:
         seconds = self.config.acquire_timeout if timeout is None else timeout
         self.counted["requests"] += 1
         deadline = max(self.now, self.time) + seconds
-        self.waiting[token] = Waiter(
-            next(self.numbers), token, key, deadline, seconds <= 0, single
-        )
+        self.waiting[token] = Waiter(next(self.numbers), token, key, deadline, seconds <= 0, single)
         self.tell("acquire", token, key, timeout=timeout, single=single)
         assert seconds > 0 or token not in self.waiting, "it tries once"
 
@@ -236,9 +239,7 @@ class Outside:
             if full:
                 conn.full_until = conn.unread_since + self.config.max_backlog_age
                 conn.resumable = resumable
-        self.tell(
-            "release", lease, unread=unread, backlog=backlog, full=full, resumable=resumable
-        )
+        self.tell("release", lease, unread=unread, backlog=backlog, full=full, resumable=resumable)
         self.releasing = 0
         reasons: list[tuple[bool, CloseReason]] = [
             (cut, "closing"),
@@ -290,6 +291,10 @@ class Outside:
             conn.phase, conn.up_at, conn.free_since = "up", self.time, self.time
             conn.avoid, conn.gave = None, False
             self.succeeded(conn)
+            conn.domain = self.domain_of(conn)
+            if conn.single:  # it has begun, and another domain could only begin it again
+                foreign = {i for i, domain in enumerate(self.domains) if domain != conn.domain}
+                self.closed_to.setdefault(conn.key, set()).update(foreign)
 
         self.news("connected", conn, effect)
 
@@ -300,7 +305,7 @@ class Outside:
 
         def effect() -> None:
             conn.phase, conn.avoid = "resting", conn.endpoint
-            self.blame(conn, error, error in SPEAK_AGAINST_THE_ENDPOINT)
+            self.blame(conn, error)
 
         self.news("attempt_failed", conn, effect, error)
         if not error.retryable and number in self.conns:
@@ -318,17 +323,18 @@ class Outside:
 
         self.news("lost", conn, effect, error=error)
 
-    def fail(self, number: int, error: SSEError) -> None:
+    def fail(self, number: int, error: SSEError, *, repeatable: bool = True) -> None:
         """It gives up."""
         conn = self.conns[number]
 
         def effect() -> None:
-            self.failing = (number, conn.endpoint)
+            self.failing = (number, conn.endpoint if repeatable else None)
             if conn.phase == "up":
                 self.lost(conn, error)
             conn.phase, conn.endpoint = "error", None
 
-        self.news("failed", conn, effect, error)
+        self.unrepeatable = None if repeatable else error
+        self.news("failed", conn, effect, error, repeatable=repeatable)
         self.failing = None
 
     def finish(self, number: int) -> None:
@@ -387,6 +393,10 @@ class Outside:
             self.ask(number)
         self.accept(number)
 
+    def domain_of(self, conn: Conn) -> tuple[str | None]:
+        assert conn.endpoint is not None
+        return self.domains[conn.endpoint]
+
     # --- What the outside knows of endpoints -----------------------------------------------------
 
     def succeeded(self, conn: Conn) -> None:
@@ -396,18 +406,18 @@ class Outside:
             place.row = 0
             place.successes += place.breaker is B.HALF_OPEN
 
-    def blame(self, conn: Conn, error: SSEError, guilty: bool) -> None:
+    def blame(self, conn: Conn, error: SSEError) -> None:
         assert conn.endpoint is not None
         place = self.places[conn.endpoint]
-        if guilty:
+        if error in SPEAK_AGAINST_THE_ENDPOINT:
             place.row += 1
             place.failed_at = self.time
 
     def lost(self, conn: Conn, error: SSEError) -> None:
-        conn.avoid = conn.endpoint
         lasting = conn.gave or self.time - conn.up_at >= self.config.breaker.failback_after
-        guilty = error is SILENT or (error in SPEAK_AGAINST_THE_ENDPOINT and not lasting)
-        self.blame(conn, error, guilty)
+        if error is SILENT or not lasting:
+            conn.avoid = conn.endpoint
+            self.blame(conn, error)
 
     def admissible(self, index: int) -> bool:
         place = self.places[index]
@@ -435,6 +445,7 @@ class Outside:
         about: tuple[Conn, Callable[[], None]] | None = None,
         **options: Any,
     ) -> None:
+        self.sound = False
         due = self.machine.deadline
         given = getattr(self.machine, name)(*args, **({"now": self.now} | options))
         if name != "tick" or (due is not None and self.now >= due):
@@ -453,6 +464,7 @@ class Outside:
         self.history += given
         self.judge(given)
         self.check()
+        self.sound = True
         actions = list(given)
         while self.restarted:
             number = self.restarted.pop(0)
@@ -465,7 +477,7 @@ class Outside:
                     actions += self.actions
         self.actions = actions
 
-    # --- Performing, and judging -------------------------------------------------------------------
+    # --- Performing, and judging -----------------------------------------------------------------
 
     def judge(self, actions: Sequence[Any]) -> None:
         self.half_opening = []
@@ -546,29 +558,35 @@ class Outside:
         if config.max_connecting_per_origin is not None:
             origins = [self.places[c.endpoint].origin for c in under_way if c.endpoint is not None]
             assert origins.count(place.origin) < config.max_connecting_per_origin
-        failed_for = self.failed_for.get(conn.key, set())
+        closed_to = self.closed_to.get(conn.key, set())
         if config.strategy == "priority":
             back = conn.source is not None and place.priority < self.places[conn.source].priority
-            for better, other in enumerate(self.places):
-                if other.priority < place.priority and self.admissible(better) and not back:
-                    assert better == conn.avoid or better in failed_for
+            for better, rival in enumerate(self.places):
+                if rival.priority < place.priority and self.admissible(better) and not back:
+                    assert better == conn.avoid or better in closed_to
         if not conn.lease and not self.waiters(conn.key):
             for other in self.in_phase("asking"):
-                if other.lease:
-                    elsewhere = index in self.failed_for.get(other.key, set())
-                    assert elsewhere or other.avoid == index, "nobody waits for this one"
+                waited_for = len(self.free(other.key)) <= len(self.waiters(other.key))
+                assert not (other.lease or waited_for) or self.is_choosy(other, conn)
+        assert index not in closed_to or not conn.single
         conn.trial = place.breaker is not B.CLOSED
         if place.breaker is B.OPEN:
             assert self.time >= place.open_until
             self.half_opening.remove(index)
-            place.breaker, place.successes = B.HALF_OPEN, 0
+            place.breaker, place.successes, place.row = B.HALF_OPEN, 0, 0
         elif conn.trial:
             trials = [c for c in under_way if c.endpoint == index and c.trial]
             assert len(trials) < config.breaker.half_open
         assert keep_cursor == (conn.domain in (None, self.domains[index]))
-        conn.domain = self.domains[index]
         conn.phase, conn.endpoint, conn.source = "trying", index, None
         self.counted["peak"] = max(self.counted["peak"], len(under_way) + 1)
+
+    def is_choosy(self, *conns: Conn) -> bool:
+        """Whether one of them cannot go, or should not, where the others can."""
+        return any(
+            conn.avoid is not None or conn.source is not None or conn.key in self.closed_to
+            for conn in conns
+        )
 
     def closed(self, number: int, reason: CloseReason) -> None:
         conn = self.conns.pop(number)
@@ -602,7 +620,7 @@ class Outside:
         if self.failing is not None and self.failing[0] == number:
             where = self.failing[1]
             if where is not None:
-                self.failed_for.setdefault(conn.key, set()).add(where)
+                self.closed_to.setdefault(conn.key, set()).add(where)
                 for waiter in self.waiters(conn.key):
                     waiter.tried.add(where)
 
@@ -674,7 +692,7 @@ class Outside:
         self.counted["rejections"] += 1
         if isinstance(error, PoolClosed):
             assert self.closing_at is not None
-        else:
+        elif error is not self.unrepeatable:
             assert waiter.tried == set(range(len(self.places)))
 
     def member_changed(self, change: MemberChanged) -> None:
@@ -685,7 +703,7 @@ class Outside:
         assert change.at == self.time
         self.trace[change.member] = change.new
 
-    # --- What has to hold after each input -----------------------------------------------------------
+    # --- What has to hold after each input -------------------------------------------------------
 
     def check(self) -> None:
         stats, config = self.machine.stats(), self.config
@@ -707,8 +725,9 @@ class Outside:
             assert seen.breaker is place.breaker
             assert place.breaker is not B.CLOSED or place.row < config.breaker.failures
             if place.breaker is B.HALF_OPEN:
+                assert not place.row, "one failure is enough"
                 assert place.successes < config.breaker.successes
-        self.check_counters()
+        self.check_counters(stats)
         self.check_times()
         if self.closing_at is None:
             self.check_order()
@@ -719,8 +738,8 @@ class Outside:
         assert self.machine.closing is (self.closing_at is not None)
         assert self.machine.over is (self.closing_at is not None and not self.conns)
 
-    def check_counters(self) -> None:
-        stats, counted = self.machine.stats(), self.counted
+    def check_counters(self, stats: PoolStats) -> None:
+        counted = self.counted
         assert stats.acquire_requests == counted["requests"]
         assert stats.acquire_successes == counted["successes"] == stats.waits.count
         assert stats.acquire_timeouts == counted["timeouts"]
