@@ -141,12 +141,24 @@ class MemberDriver(ConnectionDriver[Any]):
 
     def _refresh_now(self) -> None:
         """Begin anew behind what was delivered; what is unread is thrown away."""
-        self._restart_now(self.last_event_id)
+        # In its turn: in the middle of a read, the rest of its events is still to come, and must not
+        # be what the next reader finds first.
+        self._take(self._refreshed)
 
-    def _shut_now(self) -> None:
+    def _refreshed(self, wire: WireMachine, now: float) -> Sequence[Any]:
+        if self._machine.state is _CLOSED:
+            return ()
+        cursor = self.last_event_id
+        self._discard()
+        self._delivered = cursor
+        self._stopped = self._closing
+        self._drained()  # reads on after this
+        return wire.restart(now, cursor)
+
+    def _hush(self) -> None:
+        """Deliver nothing more, even in the middle of a batch; from whatever thread."""
         self._delivered = self.last_event_id
         self._closing = self._stopped = True
-        self._close_now()
 
     def _drop_unread_now(self) -> None:
         self._discard()
@@ -193,10 +205,14 @@ class MemberDriver(ConnectionDriver[Any]):
                 super()._act(action)
 
     def _deliver(self, events: Sequence[Event]) -> None:
-        if self._sink is None:
+        if self._on_event is not None:
             super()._deliver(events)
         else:
-            self._sink.deliver(self, events)
+            with self._group._guard:  # a sink may come or go in another thread
+                if self._sink is None:
+                    super()._deliver(events)
+                else:
+                    self._sink.deliver(self, events)
         self._group._member_received(self)
 
     def _buffer_up(self, events: Sequence[Event]) -> None:
@@ -293,7 +309,8 @@ class GroupDriver(MachineDriver):
         member = self._connections.pop(number, None)
         if member is not None:
             self._leaving[number] = member
-            self._tell(member, member._shut_now)
+            member._hush()
+            self._tell(member, member._close_now)
         return member
 
     def _member_asks(self, member: MemberDriver, attempt: int) -> None:
@@ -345,6 +362,11 @@ class GroupDriver(MachineDriver):
         if not self._opened:
             kind = type(self).__name__
             raise LocalProtocolError(f"this {kind} is not open: use `with`, `async with` or open()")
+
+    def _check_idle(self) -> None:
+        """Refuse to enter what is entered already, before anything that a failure would close."""
+        if self._opened:
+            raise LocalProtocolError(f"this {type(self).__name__} is open already")
 
     # --- The end ---------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ two faces run it: coroutines for asyncio and trio, plain calls elsewhere.
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from math import inf
 from types import TracebackType
 from typing import Any, Self, TypeVar, assert_never
 
 from .actions import Event, StateChanged
-from .attempt import Decide
+from .attempt import Decide, may_replay
 from .config import ConnectionConfig, Endpoint, Overflow, PoolConfig
 from .connection import Include, Until, with_defaults
 from .driver import PrepareRequestHook
@@ -57,8 +58,6 @@ T = TypeVar("T")
 
 PoolChange = MemberChanged | EndpointChanged
 """What ``changes()`` tells of: a member, or the breaker of an endpoint."""
-
-_FOR_EVER = 1e12  # seconds: the machine's timers are numbers
 
 _CONNECTED = ConnectionState.CONNECTED
 _RECONNECTING = ConnectionState.RECONNECTING
@@ -254,10 +253,17 @@ class PoolDriver(GroupDriver):
         self._wake()
 
     def _start_now(self) -> None:
-        if self._closing:
-            raise PoolClosed("the pool is closed")
+        self._check_idle()
         self._opened = True
         self._take(PoolMachine.start)
+
+    def _check_idle(self) -> None:
+        self._check_not_closed()
+        super()._check_idle()
+
+    def _check_not_closed(self) -> None:
+        if self._closing:
+            raise PoolClosed("the pool is closed")
 
     # --- What members are made of ----------------------------------------------------------------
 
@@ -329,8 +335,7 @@ class PoolDriver(GroupDriver):
     ) -> Waiting[Hold]:
         """Wait for a lease; whoever stops waiting leaves it to the next."""
         self._check_open()
-        if self._closing:
-            raise PoolClosed("the pool is closed")
+        self._check_not_closed()
         if timeout is not None and not timeout >= 0:
             raise ConfigError(f"timeout must be a number of seconds, not {timeout!r}")
         ticket = _Ticket()
@@ -357,7 +362,7 @@ class PoolDriver(GroupDriver):
 
     def _ask(self, ticket: _Ticket, spec: Spec) -> None:
         """Have the ticket's ``granted`` or ``rejected`` called, at once or later."""
-        self._take(_acquire, ticket, spec, _FOR_EVER, False)
+        self._take(_acquire, ticket, spec, inf, False)
 
     def _take_back(self, ticket: _Ticket) -> None:
         """Nobody wants what was asked for any more."""
@@ -367,30 +372,38 @@ class PoolDriver(GroupDriver):
             self._give_back(ticket.hold)
 
     def _give_back(self, hold: Hold, unread: Unread = "keep") -> None:
-        if hold.over:
-            return
-        member = hold.member
-        hold.over = True
-        self._holds.pop(hold.number, None)
-        member._sink = None
-        member._idle = True
-        member._reading_now = None  # who was reading is not any more
-        backlog = _unread(member)
-        full = len(member._buffer or ()) >= member._size
-        if unread == "drop":
-            self._tell(member, member._drop_unread_now)
-        self._shared_again(member)
-        self._take(_release, hold.number, unread, backlog, full, bool(member.last_event_id))
-        self._tell(member, member._wake)
+        with self._guard:
+            if hold.over:
+                return
+            member = hold.member
+            hold.over = True
+            self._holds.pop(hold.number, None)
+            member._sink = None
+            member._idle = True
+            member._reading_now = None  # who was reading is not any more
+            backlog = _unread(member)
+            if unread == "drop":
+                self._tell(member, member._drop_unread_now)
+            else:
+                self._tell(member, member._drained)  # a hub may have paused it; it holds nothing
+            # One that is paused, and half read, gets no fuller: it is as if it were full.
+            full = member._paused or len(member._buffer or ()) >= member._size
+            self._shared_again(member)
+            self._take(_release, hold.number, unread, backlog, full, bool(member.last_event_id))
+            self._tell(member, member._wake)
 
     def _lease_lost(self, hold: Hold) -> None:
         """A lease was thrown away without being released; may be called by a garbage collection."""
         self._from_elsewhere(lambda: self._reclaim(hold))
 
     def _reclaim(self, hold: Hold) -> None:
-        if not hold.over:
+        if hold.over:
+            return
+        self._give_back(hold)
+        try:
             self._warn(f"a lease of {self!r} was never released")
-            self._give_back(hold)
+        except ResourceWarning as warning:  # where warnings are errors; there is no caller
+            self._unhandled(warning)
 
     # --- What the machine asks for ---------------------------------------------------------------
 
@@ -431,10 +444,11 @@ class PoolDriver(GroupDriver):
                     ticket.rejected(ticket, error)
                 self._wake()
             case EndLease(lease, number):
-                hold = self._holds.pop(lease)
-                hold.over = True
-                hold.member._reading_now = None
-                self._tell(hold.member, hold.member._wake)
+                hold = self._holds.pop(lease, None)
+                if hold is not None:  # else its holder released it in a callback, just now
+                    hold.over = True
+                    hold.member._reading_now = None
+                    self._tell(hold.member, hold.member._wake)
             case CloseKept(transport):
                 self._close_kept(transport)
             case MemberChanged() | EndpointChanged():
@@ -463,13 +477,17 @@ class PoolDriver(GroupDriver):
     def _member_changed(self, member: MemberDriver, change: StateChanged) -> None:
         new, number = change.new, member._member
         if new is _CONNECTED:
+            if not member._idle and member._sink is None:
+                self._not_shared(member)
             self._take(PoolMachine.connected, number)
         elif new is _RECONNECTING:
+            # Its holder may be busy, and an attempt that nobody turns is one that others wait for.
+            self._shared_again(member)
             if change.old is _CONNECTED:
                 self._take(_lost, number, change.error)
         elif new is _ERROR:
             assert change.error is not None
-            self._take(PoolMachine.failed, number, change.error)
+            self._take(_failed, number, change.error, _may_repeat(member, change.error))
         elif new is _DISCONNECTED:
             self._take(PoolMachine.finished, number)
         elif new is _CLOSED:
@@ -501,7 +519,9 @@ class PoolDriver(GroupDriver):
         if member._spec.reuse and transport == member._wire._stream:
             while not reused and (kept := self._next_kept(origin)) is not None:
                 reused = member._attach(transport, kept)
-                self._on_shelf -= reused
+                if reused:
+                    with self._guard:
+                        self._on_shelf -= 1
         if transport == member._wire._stream:
             self._take(_opened, reused)
         if not reused:
@@ -531,9 +551,10 @@ class PoolDriver(GroupDriver):
             self._drop_link(link)
 
     def _shelf_released(self) -> None:
-        self._on_shelf -= 1
-        if not self._on_shelf:
-            self._wake()
+        with self._guard:
+            self._on_shelf -= 1
+            if not self._on_shelf:
+                self._wake()
 
     def _released(self) -> bool:
         return not self._leaving and not self._on_shelf
@@ -542,6 +563,7 @@ class PoolDriver(GroupDriver):
 
     def _merge(self, scope: str, members: int | None) -> Merge:
         self._check_open()
+        self._check_not_closed()
         count = max(1, self._config.min_size) if members is None else members
         if not isinstance(count, int) or not 1 <= count <= self._config.max_size:
             most = self._config.max_size
@@ -550,6 +572,7 @@ class PoolDriver(GroupDriver):
 
     def _join_hub(self, scope: str, overflow: Overflow, buffer_size: int | None) -> Reader:
         self._check_open()
+        self._check_not_closed()
         if overflow not in ("block", "drop_oldest", "error"):
             raise ConfigError(
                 f"overflow must be 'block', 'drop_oldest' or 'error', not {overflow!r}"
@@ -870,10 +893,11 @@ class AsyncConnectionPool(AsyncFace, PoolDriver):
 
 
 class SyncConnectionPool(PoolDriver):
-    """The plain calls of a ``ConnectionPool``, over the verbs of its driver and one more.
+    """The plain calls of a ``ConnectionPool``, over the verbs of its driver and two more.
 
     ============================ ===================================================================
     ``_run(waiting)``            run something that is waited for
+    ``_catch_up()``              take what has come while nobody was here
     ============================ ===================================================================
     """
 
@@ -888,7 +912,10 @@ class SyncConnectionPool(PoolDriver):
 
         Raises :class:`PoolTimeout`, :class:`PoolClosed`, and what every endpoint failed with.
         """
-        return SyncLease(self, self._run(self._acquiring(self._shared_spec(scope), timeout)))
+        waiting = self._acquiring(self._shared_spec(scope), timeout)
+        if self._opened and not self._closing:
+            self._catch_up()  # a member that was lost meanwhile must not be taken for a healthy one
+        return SyncLease(self, self._run(waiting))
 
     def stream(
         self,
@@ -996,6 +1023,9 @@ class SyncConnectionPool(PoolDriver):
     def _run(self, waiting: Waiting[T]) -> T:
         raise NotImplementedError
 
+    def _catch_up(self) -> None:
+        raise NotImplementedError
+
 
 def _unread(member: MemberDriver) -> int:
     """Count the events that wait in a member's buffer."""
@@ -1029,13 +1059,34 @@ def _release(
     resumable: bool,
     now: float,
 ) -> Sequence[PoolAction]:
-    return machine.release(
-        lease, now, unread=unread, backlog=backlog, full=full, resumable=resumable
-    )
+    try:
+        return machine.release(
+            lease, now, unread=unread, backlog=backlog, full=full, resumable=resumable
+        )
+    except LocalProtocolError:  # the pool ended it in the very moment
+        return ()
 
 
 def _close(machine: PoolMachine, grace: float, now: float) -> Sequence[PoolAction]:
     return machine.close(now, grace)
+
+
+def _may_repeat(member: MemberDriver, error: SSEError) -> bool:
+    """Tell whether a member's request may be sent once more, by another member."""
+    return not error.request_sent or may_replay(
+        member._spec.requests[0],
+        error,
+        member._spec.config,
+        acted=member._machine._acted,
+        gave_id=False,
+        cursor=member.last_event_id,
+    )
+
+
+def _failed(
+    machine: PoolMachine, member: int, error: SSEError, repeatable: bool, now: float
+) -> Sequence[PoolAction]:
+    return machine.failed(member, error, now, repeatable=repeatable)
 
 
 def _lost(

@@ -143,10 +143,11 @@ class Merge(FairQueue):
         self.over = True
         for ticket in tuple(self._tickets):
             self._group._take_back(ticket)
-        for hold in self._holds.values():
+        for hold in tuple(self._holds.values()):
             self._group._give_back(hold)
         self._tickets.clear()
         self._holds.clear()
+        self._ready.clear()  # what they hold is the next holder's
         self._group._wake()
 
 
@@ -258,6 +259,7 @@ class Hub:
             return
         self._hold = hold
         member = hold.member
+        self.last_event_id = member.last_event_id
         member._sink = self
         while (event := member._pop()) is not None:
             self.deliver(member, [event])
@@ -274,8 +276,15 @@ class Hub:
             for reader in tuple(self._readers):
                 reader.put(events)
             if any(reader.full for reader in self._readers):
-                member._hold_back_now()
+                self._pool._tell(member, self._hold_back)
             self._pool._wake()
+
+    def _hold_back(self) -> None:
+        """Read no more, if a reader is still behind when this comes to the member's thread."""
+        with self._pool._guard:
+            member = self.member
+            if member is not None and any(reader.full for reader in self._readers):
+                member._hold_back_now()
 
     def changed(self, member: MemberDriver, change: StateChanged) -> None:
         """The end of the stream is everybody's end."""

@@ -73,7 +73,7 @@ class StreamSetDriver(GroupDriver):
     """Event streams with different urls; ``with`` or ``async with`` (or ``open()``) begins.
 
     :param config: of every stream, unless ``add`` gives another.
-    :param headers: of every request.
+    :param headers: of every request; they win over ``config.headers`` by name.
     :param max_connecting: attempts under way at one time, first ones and retries alike.
     :param max_connecting_per_origin: the same for each origin; None: no limit of its own.
     :param prepare_request: ``prepare_request(request, attempt)`` runs before each attempt of each
@@ -227,7 +227,12 @@ class StreamSetDriver(GroupDriver):
                 url,
                 base_url=config.base_url,
                 headers=headers,
-                default_headers=self._headers or config.headers,
+                default_headers=make_request(
+                    "GET",
+                    "http://checked.invalid/",
+                    headers=self._headers,
+                    default_headers=config.headers,
+                ).headers,
                 content=content,
                 json=json,
             )
@@ -270,6 +275,8 @@ class StreamSetDriver(GroupDriver):
         ``wait_closed()`` returns when everything is released.
         """
         self._closing = True
+        for member in tuple(self._connections.values()):
+            member._hush()
         self._from_elsewhere(self._close_now)
 
     def _close_now(self) -> None:
@@ -354,9 +361,13 @@ class StreamSetDriver(GroupDriver):
         finally:
             self._reading = False
 
-    def _start_now(self) -> None:
+    def _check_idle(self) -> None:
         if self._closing:
             raise LocalProtocolError("the set is closed")
+        super()._check_idle()
+
+    def _start_now(self) -> None:
+        self._check_idle()
         self._opened = True
 
 

@@ -24,7 +24,7 @@ from sansio_sse import (
     SyncConnectionDriver,
 )
 
-from .transport import Link, world
+from .transport import LONG, Link, world
 
 __all__ = ["Connection", "connect"]
 
@@ -81,7 +81,7 @@ class Connection(SyncConnectionDriver[EventT]):
 
     def _turn(self, seconds: float | None) -> None:
         pending, racing, seconds = self._look_before(seconds)
-        ready = self.selector.select(seconds)
+        ready = self.selector.select(None if seconds is None else min(seconds, LONG))
         for link in pending:
             link.ready()
         for key, _ in ready:

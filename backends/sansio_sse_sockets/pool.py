@@ -26,7 +26,7 @@ from sansio_sse import (
 )
 
 from .connection import Connection
-from .transport import Link, world
+from .transport import LONG, Link, world
 
 __all__ = ["ConnectionPool", "StreamSet"]
 
@@ -41,6 +41,11 @@ class Member(SyncMemberDriver, Connection[Any]):
 
     def _urgency(self) -> float | None:
         return self._look_before(None)[2]
+
+    def _ended(self) -> None:
+        group: Any = self._group
+        group._not_shared(self)  # while its selector still has a number of its own
+        super()._ended()
 
     def _detach(self, transport: int, owner: Any) -> Link:
         link = self._links.pop(transport)
@@ -97,6 +102,7 @@ class _Group(SyncGroupDriver):
             self._selector.register(self._wakeup, selectors.EVENT_READ, None)
 
     def _select(self, seconds: float | None) -> set[Any]:
+        seconds = None if seconds is None else min(seconds, LONG)
         ready = {key.data for key, _ in self._selector.select(seconds)}
         if None in ready:
             with contextlib.suppress(OSError):
@@ -110,6 +116,7 @@ class _Group(SyncGroupDriver):
 
     def _shared_again(self, member: Any) -> None:
         with self._guard:
+            member._calling = False  # who is inside is on his way out, and not in anybody's way
             if member._member not in self._shared:
                 self._shared[member._member] = member
                 member._start()
@@ -119,14 +126,15 @@ class _Group(SyncGroupDriver):
 
     def _not_shared(self, member: Any) -> None:
         with self._guard:
-            if self._shared.pop(member._member, None) is not None and member.selector is not None:
+            if self._shared.pop(member._member, None) is not None and not member._over:
                 self._selector.unregister(member.selector)
 
-    def _ended(self) -> None:
-        with self._guard:
+    def _gone(self) -> bool:
+        if not self._leading:  # else somebody is in the selector, on his way out
             for mine in (self._selector, self._waker, self._wakeup):
                 if mine is not None:
                     mine.close()
+        return not self._leading
 
     # --- Verbs ---------------------------------------------------------------------------------
 

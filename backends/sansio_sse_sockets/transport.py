@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Address = tuple[socket.AddressFamily, Any]
 Found = Callable[[list[Address], Exception | None], None]
 
+LONG = 1e6  # seconds: what can be waited for in one go; the system's own limit is not far
+
 _READ_SIZE = 65536
 _WRITE_SIZE = 65536
 _READ = selectors.EVENT_READ

@@ -49,6 +49,7 @@ class _Group(LoopVerbs):
     __slots__ = ()
 
     _start_now: Any
+    _check_idle: Any
 
     def _set_up(self) -> None:
         self._set_up_loop()
@@ -56,8 +57,13 @@ class _Group(LoopVerbs):
     def _new_member(self) -> Member:
         return Member.__new__(Member)
 
+    async def __aenter__(self) -> Self:
+        self._check_idle()
+        return await super().__aenter__()
+
     async def open(self, nursery: trio.Nursery) -> Self:
         """Enter without a block, with tasks in ``nursery``; ``aclose()`` ends them."""
+        self._check_idle()
         self._nursery = nursery
         await self._enter()
         return self

@@ -36,6 +36,12 @@ class Asyncio(Face):
     def connect(self, url: str, **options: Any) -> Any:
         return sansio_sse_asyncio.connect(url, **options)
 
+    def pool(self, config: Any, **options: Any) -> Any:
+        return sansio_sse_asyncio.ConnectionPool(config, **options)
+
+    def streams(self, **options: Any) -> Any:
+        return sansio_sse_asyncio.StreamSet(**options)
+
     def run(self, scenario: Callable[[], Scenario]) -> None:
         with asyncio.Runner(loop_factory=self._new_loop) as runner:
             runner.get_loop().set_exception_handler(self._note)

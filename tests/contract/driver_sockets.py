@@ -6,7 +6,7 @@ Nothing ever suspends: an ``await`` of this face is a call that blocks.
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any
@@ -114,12 +114,135 @@ class Connection(Awaitables):
         self.plain.__exit__(*raised)
 
 
+class Lease(Connection):
+    """A plain lease in the words of an async one."""
+
+    async def __aenter__(self) -> Any:
+        self.plain.__enter__()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        self.plain.__exit__(*raised)
+
+
+class Acquiring:
+    """A plain call for a lease, made when it is awaited or entered."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+
+    def __await__(self) -> Any:
+        return self._acquire().__await__()
+
+    async def _acquire(self) -> Lease:
+        return Lease(self._call())
+
+    async def __aenter__(self) -> Any:
+        self._lease = await self._acquire()
+        return await self._lease.__aenter__()
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._lease.__aexit__(*raised)
+
+
+class Shared(Awaitables):
+    """A plain subscription, or events of many, in the words of an async one."""
+
+    async def receive(self, timeout: float | None = None) -> Any:
+        return self.plain.receive(timeout)
+
+    async def __aenter__(self) -> Any:
+        self.plain.__enter__()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        self.plain.__exit__(*raised)
+
+
+class Group:
+    """What a plain pool and a plain set have in common, in the words of async ones."""
+
+    def __init__(self, plain: Any) -> None:
+        self.plain = plain
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
+
+    def __repr__(self) -> str:
+        return repr(self.plain)
+
+    async def open(self) -> Any:
+        self.plain.open()
+        return self
+
+    async def wait_closed(self) -> None:
+        self.plain.wait_closed()
+
+    async def aclose(self, *grace: float) -> None:
+        self.plain.close(*grace)
+        self.plain.wait_closed()
+
+    async def __aenter__(self) -> Any:
+        self.plain.__enter__()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        self.plain.__exit__(*raised)
+
+
+class ConnectionPool(Group):
+    """A plain pool in the words of an async one."""
+
+    def acquire(self, *args: Any, **options: Any) -> Acquiring:
+        return Acquiring(lambda: self.plain.acquire(*args, **options))
+
+    def stream(self, *args: Any, **options: Any) -> Acquiring:
+        return Acquiring(lambda: self.plain.stream(*args, **options))
+
+    def release(self, lease: Any, *args: Any, **options: Any) -> None:
+        self.plain.release(getattr(lease, "plain", lease), *args, **options)
+
+    def subscribe(self, *args: Any, **options: Any) -> Shared:
+        return Shared(self.plain.subscribe(*args, **options))
+
+    def events(self, *args: Any, **options: Any) -> Shared:
+        return Shared(self.plain.events(*args, **options))
+
+    def changes(self) -> Awaitables:
+        return Awaitables(self.plain.changes())
+
+
+class StreamSet(Group):
+    """A plain set in the words of an async one."""
+
+    def events(self) -> Awaitables:
+        return Awaitables(self.plain.events())
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self.plain
+
+    def __iter__(self) -> Any:
+        return iter(self.plain)
+
+    def __getitem__(self, key: Any) -> Connection:
+        return Connection(self.plain[key])
+
+
 class Sockets(Face):
     name = "sockets"
     asynchronous = False
 
     def connect(self, url: str, **options: Any) -> Any:
         return Connection(sansio_sse_sockets.connect(url, **options))
+
+    def pool(self, config: Any, **options: Any) -> Any:
+        return ConnectionPool(sansio_sse_sockets.ConnectionPool(config, **options))
+
+    def streams(self, **options: Any) -> Any:
+        return StreamSet(sansio_sse_sockets.StreamSet(**options))
 
     def run(self, scenario: Callable[[], Scenario]) -> None:
         hook, sys.excepthook = sys.excepthook, self._note
@@ -140,6 +263,8 @@ class Sockets(Face):
 
     async def let_run(self, connection: Any, seconds: float) -> None:
         try:
+            if isinstance(connection, Group):
+                connection.plain._run(_nothing(connection.plain, seconds))
             connection.plain.wait_for(ConnectionState.CLOSED, seconds)
         except TimeoutError:
             pass
@@ -164,6 +289,13 @@ class Sockets(Face):
 
     def leftovers(self) -> list[str]:
         return []  # sockets and threads are looked for by the fixtures
+
+
+def _nothing(group: Any, seconds: float) -> Generator[float, None, None]:
+    """Wait for nothing, as long as that."""
+    until = group._now() + seconds
+    while True:
+        yield until
 
 
 DRIVERS: list[Callable[[], Face]] = [Sockets]

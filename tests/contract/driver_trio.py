@@ -59,6 +59,24 @@ class Trio(Face):
 
         return Connection(url, **options)
 
+    def pool(self, config: Any, **options: Any) -> Any:
+        here = self._nursery
+
+        class ConnectionPool(sansio_sse_trio.ConnectionPool):
+            async def open(self, nursery: trio.Nursery | None = None) -> Any:
+                return await super().open(nursery or here)
+
+        return ConnectionPool(config, **options)
+
+    def streams(self, **options: Any) -> Any:
+        here = self._nursery
+
+        class StreamSet(sansio_sse_trio.StreamSet):
+            async def open(self, nursery: trio.Nursery | None = None) -> Any:
+                return await super().open(nursery or here)
+
+        return StreamSet(**options)
+
     def run(self, scenario: Callable[[], Scenario]) -> None:
         hook, sys.excepthook = sys.excepthook, self._note
         try:

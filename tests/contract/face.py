@@ -12,8 +12,8 @@ A new driver writes ``driver_<name>.py`` in this folder: a subclass of :class:`F
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, ClassVar
 
 from .server import open_sockets
@@ -60,6 +60,14 @@ class Face(ABC):
         """Call the driver's public ``connect()``."""
 
     @abstractmethod
+    def pool(self, config: Any, **options: Any) -> Any:
+        """Make the driver's public ``ConnectionPool``."""
+
+    @abstractmethod
+    def streams(self, **options: Any) -> Any:
+        """Make the driver's public ``StreamSet``."""
+
+    @abstractmethod
     def run(self, scenario: Callable[[], Scenario]) -> None:
         """Run a scenario to its end; fail if a task or timer outlives it."""
 
@@ -69,7 +77,7 @@ class Face(ABC):
 
     @abstractmethod
     async def let_run(self, connection: Any, seconds: float) -> None:
-        """Let time pass in which the connection works, although nobody reads."""
+        """Let time pass in which a connection, pool or set works, although nobody reads."""
 
     @abstractmethod
     async def one_turn(self) -> None:
@@ -93,6 +101,17 @@ class Face(ABC):
         while not condition():
             assert time.monotonic() < give_up, "what was waited for did not come"
             await (self.sleep(0.002) if connection is None else self.let_run(connection, 0.002))
+
+    async def together(
+        self, function: Callable[[Any], Awaitable[Any]], arguments: Iterable[Any]
+    ) -> list[Any]:
+        """Call something with each argument, all beside each other; return what they return."""
+        async with AsyncExitStack() as stack:
+            jobs: list[Job] = []
+            for argument in arguments:
+                job = self.beside(function, argument)
+                jobs.append(await stack.enter_async_context(job))
+            return [await job.result() for job in jobs]
 
     async def released(self, connection: Any, before: set[tuple[int, int]]) -> None:
         """Wait until the connection is closed, and find nothing left of it at that very moment."""

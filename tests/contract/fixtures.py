@@ -29,6 +29,7 @@ __all__ = [
     "pytest_generate_tests",
     "pytest_pyfunc_call",
     "sse",
+    "sync_sse",
     "tls",
 ]
 
@@ -44,6 +45,7 @@ def _drivers() -> list[Callable[[], Face]]:
 
 _DRIVERS = _drivers()
 _ASYNC_DRIVERS = [driver for driver in _DRIVERS if driver().asynchronous]
+_SYNC_DRIVERS = [driver for driver in _DRIVERS if not driver().asynchronous]
 
 
 def _name(driver: Callable[[], Face]) -> str:
@@ -73,6 +75,13 @@ def sse(request: pytest.FixtureRequest) -> Face:
 @pytest.fixture(params=_ASYNC_DRIVERS, ids=_name)
 def async_sse(request: pytest.FixtureRequest) -> Face:
     """The driver under test, if there is something to be cancelled or awaited in it."""
+    face: Face = request.param()
+    return face
+
+
+@pytest.fixture(params=_SYNC_DRIVERS, ids=_name)
+def sync_sse(request: pytest.FixtureRequest) -> Face:
+    """The driver under test, if it has no tasks, and works in the threads of its callers."""
     face: Face = request.param()
     return face
 

@@ -84,6 +84,8 @@ class Peer:
         self.visit = visit
         self.sock = sock
         self._chunked = False
+        self.again = False
+        """Whether the script leaves the connection open for a next request."""
 
     # --- Saying something ----------------------------------------------------------------------
 
@@ -140,6 +142,13 @@ class Peer:
         if self._chunked:
             self.send(b"0\r\n\r\n")
         self.close()
+
+    def reply(self, *events: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Send a whole stream in one piece, and leave the connection open for a next request."""
+        framing = [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")]
+        body = b"".join(chunk(encode_event(data)) for data in events)
+        self.send(head(200, *framing, *headers) + body + chunk(b""))
+        self.again = True
 
     # --- Waiting -------------------------------------------------------------------------------
 
@@ -265,6 +274,7 @@ class Server:
         family: Family = "ipv4",
         path: Path | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.requests: list[Seen] = []
         self.visits: list[Visit] = []
@@ -290,7 +300,7 @@ class Server:
             else:
                 self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
                 self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                self._listener.bind((host, 0))
+                self._listener.bind((host, port))
                 self.host, self.port = self._listener.getsockname()
             self._owned.add(self._listener.fileno())
             self._sockets.add(self._listener)
@@ -356,12 +366,15 @@ class Server:
                 self._next(self._welcomes)(peer)
                 return
             self.start_tls(peer)
-            seen = peer.request()
-            scripts = self._scripts.get(seen.path) or self._scripts[""]
-            if not scripts:
-                peer.respond(404)
-                return
-            self._next(scripts)(peer, seen)
+            peer.again = True
+            while peer.again:
+                seen = peer.request()
+                peer.again = False
+                scripts = self._scripts.get(seen.path) or self._scripts[""]
+                if not scripts:
+                    peer.respond(404)
+                    return
+                self._next(scripts)(peer, seen)
         except Gone:
             pass
         except BaseException as error:
