@@ -91,11 +91,12 @@ from .machine_driver import NO_SLOTS, MachineDriver, Waiting, Watcher
 from .members import MEMBER_TRANSITIONS, MemberChanged, MemberState, PoolStats
 from .metrics import ConnectionMetrics, DurationSummary
 from .pool import PoolMachine
-from .pool_driver import (
+from .pool_driver import PoolChange, PoolDriver
+from .pool_faces import (
+    AsyncAcquiring,
     AsyncConnectionPool,
     AsyncMerged,
     AsyncSubscription,
-    PoolDriver,
     SyncConnectionPool,
     SyncMerged,
     SyncSubscription,
@@ -119,6 +120,7 @@ __all__ = [
     "NO_SLOTS",
     "TRANSITIONS",
     "Accept",
+    "AsyncAcquiring",
     "AsyncConnectionDriver",
     "AsyncConnectionPool",
     "AsyncLease",
@@ -185,6 +187,7 @@ __all__ = [
     "Origin",
     "PauseReading",
     "PauseTransport",
+    "PoolChange",
     "PoolClosed",
     "PoolConfig",
     "PoolDriver",

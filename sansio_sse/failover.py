@@ -40,7 +40,8 @@ class FailoverMachine(ConnectionMachine):
 
     The one with the lowest ``priority`` that is healthy is taken, those of equal priority in turn.
     After a failure the next attempt goes elsewhere, if there is an elsewhere: to each endpoint once
-    before it goes to one again. (A stream that is cut after it gave events is no failure yet.) An event id goes only to endpoints of the same ``cursor_domain``.
+    before it goes to one again. (A stream that is cut after it gave events is no failure yet.) An
+    event id goes only to endpoints of the same ``cursor_domain``.
 
     :param requests: what to ask for, one for each endpoint.
     :param endpoints: as many endpoints.

@@ -141,7 +141,7 @@ class MemberDriver(ConnectionDriver[Any]):
 
     def _refresh_now(self) -> None:
         """Begin anew behind what was delivered; what is unread is thrown away."""
-        # In its turn: in the middle of a read, the rest of its events is still to come, and must not
+        # In its turn: in the middle of a read the rest of its events is still to come, and must not
         # be what the next reader finds first.
         self._take(self._refreshed)
 

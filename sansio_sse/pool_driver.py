@@ -6,24 +6,21 @@ two faces run it: coroutines for asyncio and trio, plain calls elsewhere.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
 from math import inf
-from types import TracebackType
-from typing import Any, Self, TypeVar, assert_never
+from typing import Any, Generic, Self, TypeVar, assert_never
 
-from .actions import Event, StateChanged
+from .actions import StateChanged
 from .attempt import Decide, may_replay
 from .config import ConnectionConfig, Endpoint, Overflow, PoolConfig
 from .connection import Include, Until, with_defaults
 from .driver import PrepareRequestHook
 from .endpoints import EndpointChanged
-from .errors import ConfigError, ConnectionClosed, LocalProtocolError, PoolClosed, SSEError
+from .errors import ConfigError, LocalProtocolError, PoolClosed, SSEError
 from .event_stream import ServerSentEvent
-from .faces import AsyncFace, AsyncWatch, SyncWatch
 from .group import GroupDriver, MemberDriver, Spec
 from .http import HeadersInput, Origin, make_request
-from .leases import AsyncLease, Backlog, Hold, SyncLease
-from .machine_driver import Waiting, Watcher
+from .leases import Backlog, Hold
+from .machine_driver import Waiting
 from .members import (
     Admit,
     CloseKept,
@@ -43,18 +40,14 @@ from .pool import PoolMachine
 from .sharing import Hub, Merge, Reader
 from .states import ConnectionState
 
-__all__ = [
-    "AsyncConnectionPool",
-    "AsyncMerged",
-    "AsyncSubscription",
-    "PoolChange",
-    "PoolDriver",
-    "SyncConnectionPool",
-    "SyncMerged",
-    "SyncSubscription",
-]
+__all__ = ["PoolChange", "PoolDriver"]
 
-T = TypeVar("T")
+AcquiringT = TypeVar("AcquiringT")
+"""What ``acquire`` and ``stream`` return."""
+MergedT = TypeVar("MergedT")
+"""What ``events`` returns."""
+SubscriptionT = TypeVar("SubscriptionT")
+"""What ``subscribe`` returns."""
 
 PoolChange = MemberChanged | EndpointChanged
 """What ``changes()`` tells of: a member, or the breaker of an endpoint."""
@@ -87,7 +80,7 @@ class _Shelf:
 
     __slots__ = ("_number", "_pool")
 
-    def __init__(self, pool: "PoolDriver", number: int) -> None:
+    def __init__(self, pool: "PoolDriver[Any, Any, Any]", number: int) -> None:
         self._pool = pool
         self._number = number
 
@@ -101,7 +94,7 @@ class _Shelf:
         self._pool._shelf_released()
 
 
-class PoolDriver(GroupDriver):
+class PoolDriver(GroupDriver, Generic[AcquiringT, MergedT, SubscriptionT]):
     """A pool of event streams; ``with`` or ``async with`` (or ``open()``) begins it.
 
     Which of its ways to use depends on the job: ``stream()`` for finite streams, one request each;
@@ -264,6 +257,74 @@ class PoolDriver(GroupDriver):
     def _check_not_closed(self) -> None:
         if self._closing:
             raise PoolClosed("the pool is closed")
+
+    # --- Ways to use it --------------------------------------------------------------------------
+
+    def acquire(self, scope: str = "", *, timeout: float | None = None) -> AcquiringT:
+        """Wait for a connection of one's own, for a while.
+
+        Where there is a loop, ``await`` it for a lease, or enter it with ``async with`` for one
+        that ends with the block. Without one it returns the lease, which is a context manager.
+        First come, first served. ``scope`` separates tenants: what was received for one cannot
+        reach another. ``timeout``: seconds (None: ``acquire_timeout``; 0 tries once).
+
+        Raises :class:`PoolTimeout`, :class:`PoolClosed`, and what every endpoint failed with.
+        """
+        return self._acquisition(self._shared_spec(scope), timeout, single=False)
+
+    def stream(
+        self,
+        url: str = "",
+        *,
+        method: str = "GET",
+        headers: HeadersInput = None,
+        content: bytes | str | None = None,
+        json: Any = None,
+        last_event_id: str | None = None,
+        config: ConnectionConfig | None = None,
+        until: Until | None = None,
+        decide: Decide | None = None,
+        prepare_request: PrepareRequestHook | None = None,
+        include: Collection[Include] | None = None,
+        timeout: float | None = None,
+    ) -> AcquiringT:
+        """Open a stream for one use: ``async with pool.stream(...) as stream``, or ``with``.
+
+        The request is this call's own; ``url`` is joined to the endpoint's. Its place in the pool
+        and (after a complete response) its transport serve the next one. None: as the pool has it.
+        """
+        options = {
+            "last_event_id": last_event_id,
+            "until": until,
+            "decide": decide,
+            "prepare_request": prepare_request,
+            "include": include,
+        }
+        spec = self._single_spec(
+            url, config, options, method=method, headers=headers, content=content, json=json
+        )
+        return self._acquisition(spec, timeout, single=True)
+
+    def events(self, scope: str = "", *, members: int | None = None) -> MergedT:
+        """Return an iterator over the events of several members, fairly merged.
+
+        It leases ``members`` of them (None: ``min_size``, at least one) until it is closed. On a
+        broadcast stream that is as many copies of each event.
+        """
+        with self._guard:
+            return self._merged(self._merge(scope, members))
+
+    def subscribe(
+        self, scope: str = "", *, overflow: Overflow = "block", buffer_size: int | None = None
+    ) -> SubscriptionT:
+        """Return an iterator over one connection that all subscribers of a scope share.
+
+        It begins with the next event. ``overflow`` says what a full buffer of ``buffer_size``
+        events means: the stream, and everybody, waits; the oldest are dropped; or this reader is
+        given a :class:`BufferOverflow`.
+        """
+        with self._guard:
+            return self._subscription(self._join_hub(scope, overflow, buffer_size))
 
     # --- What members are made of ----------------------------------------------------------------
 
@@ -586,7 +647,16 @@ class PoolDriver(GroupDriver):
             hub = self._hubs[spec] = Hub(self, spec)
         return hub.join(overflow, size)
 
-    # --- Verbs: what a driver may write ----------------------------------------------------------
+    # --- Verbs: what a face and a driver write ----------------------------------------------------
+
+    def _acquisition(self, spec: Spec, timeout: float | None, *, single: bool) -> AcquiringT:
+        raise NotImplementedError
+
+    def _merged(self, merge: Merge) -> MergedT:
+        raise NotImplementedError
+
+    def _subscription(self, reader: Reader) -> SubscriptionT:
+        raise NotImplementedError
 
     def _drop_link(self, link: Any) -> None:
         """Close a transport that was kept."""
@@ -594,436 +664,6 @@ class PoolDriver(GroupDriver):
 
     def _warn(self, text: str) -> None:
         """Issue a ResourceWarning."""
-        raise NotImplementedError
-
-
-class _Subscription:
-    __slots__ = ("_hub", "_pool", "_reader")
-
-    def __init__(self, pool: PoolDriver, reader: Reader) -> None:
-        self._pool: Any = pool
-        self._reader = reader
-
-    @property
-    def dropped(self) -> int:
-        """How many events this reader lost because it was slow."""
-        return self._reader.dropped
-
-    def close(self) -> None:
-        """Read no more; harmless when repeated."""
-        with self._pool._guard:
-            self._reader.close()
-
-    def __del__(self) -> None:
-        reader = getattr(self, "_reader", None)
-        if reader is not None and reader._hub is not None:
-            self._pool._from_elsewhere(reader.close)
-
-
-class AsyncSubscription(_Subscription):
-    """One of several readers of a stream: an async iterator of events, and a context manager."""
-
-    __slots__ = ()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await self.receive()
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
-
-    async def receive(self, timeout: float | None = None) -> Any:
-        """Return the next event; cancelled or timed out, it loses nothing."""
-        pool = self._pool
-        return await pool._run(self._reader.waiting(pool._now, timeout))
-
-
-class SyncSubscription(_Subscription):
-    """One of several readers of a stream: an iterator of events, and a context manager."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        try:
-            return self.receive()
-        except ConnectionClosed:
-            raise StopIteration from None
-
-    def receive(self, timeout: float | None = None) -> Any:
-        """Return the next event; timed out, it loses nothing."""
-        pool = self._pool
-        return pool._run(self._reader.waiting(pool._now, timeout))
-
-
-class _Merged:
-    __slots__ = ("_merge", "_pool")
-
-    def __init__(self, pool: PoolDriver, merge: Merge) -> None:
-        self._pool: Any = pool
-        self._merge = merge
-
-    def close(self) -> None:
-        """Give the members back; harmless when repeated."""
-        with self._pool._guard:
-            self._merge.close()
-
-    def __del__(self) -> None:
-        merge = getattr(self, "_merge", None)
-        if merge is not None and not merge.over:
-            self._pool._from_elsewhere(merge.close)
-
-
-class AsyncMerged(_Merged):
-    """The events of several members in turn: an async iterator, and a context manager."""
-
-    __slots__ = ()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        try:
-            found: tuple[Any, Event] = await self._pool._run(self._merge.waiting())
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
-        return found[1]
-
-
-class SyncMerged(_Merged):
-    """The events of several members in turn: an iterator, and a context manager."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Event:
-        try:
-            found: tuple[Any, Event] = self._pool._run(self._merge.waiting())
-        except ConnectionClosed:
-            raise StopIteration from None
-        return found[1]
-
-
-class _AsyncAcquiring(AbstractAsyncContextManager[AsyncLease]):
-    """``await`` it for a lease, or enter it with ``async with`` for a lease that ends with it."""
-
-    __slots__ = ("_lease", "_pool", "_single", "_spec", "_timeout")
-
-    def __init__(
-        self, pool: "AsyncConnectionPool", spec: Spec, timeout: float | None, *, single: bool
-    ) -> None:
-        self._pool = pool
-        self._spec = spec
-        self._timeout = timeout
-        self._single = single
-        self._lease: AsyncLease | None = None
-
-    def __await__(self) -> Any:
-        return self._acquire().__await__()
-
-    async def _acquire(self) -> AsyncLease:
-        pool = self._pool
-        waiting = pool._acquiring(self._spec, self._timeout, single=self._single)
-        return AsyncLease(pool, await pool._run(waiting))
-
-    async def __aenter__(self) -> AsyncLease:
-        self._lease = await self._acquire()
-        return self._lease
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._lease is not None
-        await self._pool._leave(self._lease)
-
-
-class AsyncConnectionPool(AsyncFace, PoolDriver):
-    """The coroutines of a ``ConnectionPool``, over the verbs of its driver."""
-
-    __slots__ = ()
-
-    def acquire(self, scope: str = "", *, timeout: float | None = None) -> _AsyncAcquiring:
-        """Wait for a connection of one's own, for a while.
-
-        ``await`` it for a lease, or enter it with ``async with`` for one that ends with the block.
-        First come, first served. ``scope`` separates tenants: what was received for one cannot
-        reach another. ``timeout``: seconds (None: ``acquire_timeout``; 0 tries once).
-
-        Raises :class:`PoolTimeout`, :class:`PoolClosed`, and what every endpoint failed with.
-        """
-        return _AsyncAcquiring(self, self._shared_spec(scope), timeout, single=False)
-
-    def stream(
-        self,
-        url: str = "",
-        *,
-        method: str = "GET",
-        headers: HeadersInput = None,
-        content: bytes | str | None = None,
-        json: Any = None,
-        last_event_id: str | None = None,
-        config: ConnectionConfig | None = None,
-        until: Until | None = None,
-        decide: Decide | None = None,
-        prepare_request: PrepareRequestHook | None = None,
-        include: Collection[Include] | None = None,
-        timeout: float | None = None,
-    ) -> _AsyncAcquiring:
-        """Open a stream for one use.
-
-        ``async with pool.stream(...) as stream``.
-
-        The request is this call's own; ``url`` is joined to the endpoint's. Its place in the pool
-        and (after a complete response) its transport serve the next one. None: as the pool has it.
-        """
-        options = {
-            "last_event_id": last_event_id,
-            "until": until,
-            "decide": decide,
-            "prepare_request": prepare_request,
-            "include": include,
-        }
-        spec = self._single_spec(
-            url, config, options, method=method, headers=headers, content=content, json=json
-        )
-        return _AsyncAcquiring(self, spec, timeout, single=True)
-
-    def events(self, scope: str = "", *, members: int | None = None) -> AsyncMerged:
-        """Return an iterator over the events of several members, fairly merged.
-
-        It leases ``members`` of them (None: ``min_size``, at least one) until it is closed. On a
-        broadcast stream that is as many copies of each event.
-        """
-        return AsyncMerged(self, self._merge(scope, members))
-
-    def subscribe(
-        self, scope: str = "", *, overflow: Overflow = "block", buffer_size: int | None = None
-    ) -> AsyncSubscription:
-        """Return an iterator over one connection that all subscribers of a scope share.
-
-        It begins with the next event. ``overflow`` says what a full buffer of ``buffer_size``
-        events means: the stream, and everybody, waits; the oldest are dropped; or this reader is
-        given a :class:`BufferOverflow`.
-        """
-        return AsyncSubscription(self, self._join_hub(scope, overflow, buffer_size))
-
-    def changes(self) -> AsyncWatch[PoolChange]:
-        """Return an iterator over changes of members and endpoints, from now on."""
-        return AsyncWatch(self, self._watch(Watcher((MemberChanged, EndpointChanged))))
-
-    async def aclose(self, grace: float = 0.0) -> None:
-        """Close, and wait until everything is released."""
-        self.close(grace)
-        await self.wait_closed()
-
-    async def wait_closed(self) -> None:
-        """Return when the pool is closed and no task, socket or timer of it is left."""
-        await self._run(self._closing_down())
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def _leave(self, lease: AsyncLease) -> None:
-        """End a lease; what is finite may read its rest first, so that its transport is of use."""
-        hold = lease._hold
-        try:
-            if not hold.over and hold.single:
-                await hold.member._run(hold.finishing())
-        finally:
-            if not hold.over:
-                self._give_back(hold)
-
-
-class SyncConnectionPool(PoolDriver):
-    """The plain calls of a ``ConnectionPool``, over the verbs of its driver and two more.
-
-    ============================ ===================================================================
-    ``_run(waiting)``            run something that is waited for
-    ``_catch_up()``              take what has come while nobody was here
-    ============================ ===================================================================
-    """
-
-    __slots__ = ()
-
-    def acquire(self, scope: str = "", *, timeout: float | None = None) -> SyncLease:
-        """Wait for a connection of one's own, for a while.
-
-        The lease is a context manager, which releases it.
-        First come, first served. ``scope`` separates tenants: what was received for one cannot
-        reach another. ``timeout``: seconds (None: ``acquire_timeout``; 0 tries once).
-
-        Raises :class:`PoolTimeout`, :class:`PoolClosed`, and what every endpoint failed with.
-        """
-        waiting = self._acquiring(self._shared_spec(scope), timeout)
-        if self._opened and not self._closing:
-            self._catch_up()  # a member that was lost meanwhile must not be taken for a healthy one
-        return SyncLease(self, self._run(waiting))
-
-    def stream(
-        self,
-        url: str = "",
-        *,
-        method: str = "GET",
-        headers: HeadersInput = None,
-        content: bytes | str | None = None,
-        json: Any = None,
-        last_event_id: str | None = None,
-        config: ConnectionConfig | None = None,
-        until: Until | None = None,
-        decide: Decide | None = None,
-        prepare_request: PrepareRequestHook | None = None,
-        include: Collection[Include] | None = None,
-        timeout: float | None = None,
-    ) -> SyncLease:
-        """Open a stream for one use.
-
-        ``with pool.stream(...) as stream``.
-
-        The request is this call's own; ``url`` is joined to the endpoint's. Its place in the pool
-        and (after a complete response) its transport serve the next one. None: as the pool has it.
-        """
-        options = {
-            "last_event_id": last_event_id,
-            "until": until,
-            "decide": decide,
-            "prepare_request": prepare_request,
-            "include": include,
-        }
-        spec = self._single_spec(
-            url, config, options, method=method, headers=headers, content=content, json=json
-        )
-        return SyncLease(self, self._run(self._acquiring(spec, timeout, single=True)))
-
-    def events(self, scope: str = "", *, members: int | None = None) -> SyncMerged:
-        """Return an iterator over the events of several members, fairly merged.
-
-        It leases ``members`` of them (None: ``min_size``, at least one) until it is closed. On a
-        broadcast stream that is as many copies of each event.
-        """
-        with self._guard:
-            return SyncMerged(self, self._merge(scope, members))
-
-    def subscribe(
-        self, scope: str = "", *, overflow: Overflow = "block", buffer_size: int | None = None
-    ) -> SyncSubscription:
-        """Return an iterator over one connection that all subscribers of a scope share.
-
-        It begins with the next event. ``overflow`` says what a full buffer of ``buffer_size``
-        events means: the stream, and everybody, waits; the oldest are dropped; or this reader is
-        given a :class:`BufferOverflow`.
-        """
-        with self._guard:
-            return SyncSubscription(self, self._join_hub(scope, overflow, buffer_size))
-
-    def changes(self) -> SyncWatch[PoolChange]:
-        """Return an iterator over changes of members and endpoints, from now on."""
-        return SyncWatch(self, self._watch(Watcher((MemberChanged, EndpointChanged))))
-
-    def run(self) -> None:
-        """Turn the crank until the pool is closed: for whoever lends a thread."""
-        self._run(self._until_over())
-
-    def _until_over(self) -> Waiting[None]:
-        while not self._is_over():
-            yield None
-
-    def open(self) -> Self:
-        """Enter without a block."""
-        self._start()
-        self._start_now()
-        return self
-
-    def __enter__(self) -> Self:
-        return self.open()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-        self.wait_closed()
-
-    def wait_closed(self) -> None:
-        """Return when the pool is closed and no task, socket or timer of it is left."""
-        self._run(self._closing_down())
-
-    def _leave(self, lease: SyncLease) -> None:
-        """End a lease; what is finite may read its rest first, so that its transport is of use."""
-        hold = lease._hold
-        try:
-            if not hold.over and hold.single:
-                hold.member._run(hold.finishing())
-        finally:
-            if not hold.over:
-                self._give_back(hold)
-
-    def _start(self) -> None:
-        raise NotImplementedError
-
-    def _run(self, waiting: Waiting[T]) -> T:
-        raise NotImplementedError
-
-    def _catch_up(self) -> None:
         raise NotImplementedError
 
 

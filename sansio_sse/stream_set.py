@@ -7,8 +7,7 @@ all connect in one instant, and that one place sees them all.
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from .actions import Event, StateChanged
 from .admission import Admission, AdmitStream
@@ -17,8 +16,8 @@ from .config import ConnectionConfig
 from .connection import Include, Until, with_defaults
 from .driver import PrepareRequestHook
 from .errors import ConfigError, ConnectionClosed, LocalProtocolError, SSEError
-from .faces import AsyncFace
 from .group import GroupDriver, MemberDriver, Spec
+from .group_faces import AsyncGroupFace, AsyncIteration, SyncGroupFace, SyncIteration
 from .http import HeadersInput, make_request
 from .machine_driver import Waiting
 from .sharing import FairQueue
@@ -33,7 +32,8 @@ __all__ = [
     "SyncStreamSet",
 ]
 
-T = TypeVar("T")
+EventsT = TypeVar("EventsT")
+"""What ``events`` returns."""
 
 _ENDS = (ConnectionState.DISCONNECTED, ConnectionState.ERROR, ConnectionState.CLOSED)
 
@@ -69,7 +69,7 @@ class StreamSetStats:
         return self.states.get("connected", 0)
 
 
-class StreamSetDriver(GroupDriver):
+class StreamSetDriver(GroupDriver, Generic[EventsT]):
     """Event streams with different urls; ``with`` or ``async with`` (or ``open()``) begins.
 
     :param config: of every stream, unless ``add`` gives another.
@@ -343,6 +343,16 @@ class StreamSetDriver(GroupDriver):
 
     # --- Events ----------------------------------------------------------------------------------
 
+    def events(self) -> EventsT:
+        """Return an iterator of ``(key, event)``, fairly merged; it ends when the set is closed.
+
+        Every stream has its own buffer, and a full one pauses its own stream alone.
+        """
+        return self._events()
+
+    def _events(self) -> EventsT:
+        raise NotImplementedError
+
     def _next_event(self) -> Waiting[tuple[Any, Any]]:
         """Wait for the next event of any stream."""
         self._check_open()
@@ -383,116 +393,54 @@ def _add_counters(member: MemberDriver, counters: dict[str, int]) -> None:
         counters[name] = counters.get(name, 0) + number
 
 
-class AsyncSetEvents:
-    """The events of all streams of a set in turn, as ``(key, event)``: an async iterator."""
-
+class _SetEvents:
     __slots__ = ("_set",)
 
-    def __init__(self, streams: "AsyncStreamSet") -> None:
+    def __init__(self, streams: Any) -> None:
         self._set = streams
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> tuple[Any, Any]:
-        try:
-            return await self._set._run(self._set._next_event())
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
+    def close(self) -> None:
+        """There is nothing to let go of: the streams are the set's."""
 
 
-class AsyncStreamSet(AsyncFace, StreamSetDriver):
-    """The coroutines of a ``StreamSet``, over the verbs of its driver."""
+class AsyncSetEvents(_SetEvents, AsyncIteration[tuple[Any, Any]]):
+    """The events of all streams of a set in turn, as ``(key, event)``: an async iterator."""
 
     __slots__ = ()
 
-    def events(self) -> AsyncSetEvents:
-        """Return an iterator of ``(key, event)``, fairly merged; it ends when the set is closed.
+    async def _next(self) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = await self._set._run(self._set._next_event())
+        return found
 
-        Every stream has its own buffer, and a full one pauses its own stream alone.
-        """
-        return AsyncSetEvents(self)
+
+class SyncSetEvents(_SetEvents, SyncIteration[tuple[Any, Any]]):
+    """The events of all streams of a set in turn, as ``(key, event)``: an iterator."""
+
+    __slots__ = ()
+
+    def _next(self) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = self._set._run(self._set._next_event())
+        return found
+
+
+class AsyncStreamSet(AsyncGroupFace, StreamSetDriver[AsyncSetEvents]):
+    """The coroutines of a ``StreamSet``, over the verbs of its driver."""
+
+    __slots__ = ()
 
     async def aclose(self) -> None:
         """Close, and wait until everything is released."""
         self.close()
         await self.wait_closed()
 
-    async def wait_closed(self) -> None:
-        """Return when the set is closed and no task, socket or timer of it is left."""
-        await self._run(self._closing_down())
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+    def _events(self) -> AsyncSetEvents:
+        return AsyncSetEvents(self)
 
 
-class SyncSetEvents:
-    """The events of all streams of a set in turn, as ``(key, event)``: an iterator."""
-
-    __slots__ = ("_set",)
-
-    def __init__(self, streams: "SyncStreamSet") -> None:
-        self._set = streams
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> tuple[Any, Any]:
-        try:
-            return self._set._run(self._set._next_event())
-        except ConnectionClosed:
-            raise StopIteration from None
-
-
-class SyncStreamSet(StreamSetDriver):
+class SyncStreamSet(SyncGroupFace, StreamSetDriver[SyncSetEvents]):
     """The plain calls of a ``StreamSet``, over the verbs of its driver."""
 
     __slots__ = ()
 
-    def events(self) -> SyncSetEvents:
-        """Return an iterator of ``(key, event)``, fairly merged; it ends when the set is closed.
-
-        Every stream has its own buffer, and a full one pauses its own stream alone.
-        """
+    def _events(self) -> SyncSetEvents:
         return SyncSetEvents(self)
-
-    def run(self) -> None:
-        """Turn the crank until the set is closed: where there is ``on_event``."""
-        self._run(self._until_over())
-
-    def _until_over(self) -> Waiting[None]:
-        while not self._is_over():
-            yield None
-
-    def open(self) -> Self:
-        """Enter without a block."""
-        self._start()
-        self._start_now()
-        return self
-
-    def __enter__(self) -> Self:
-        return self.open()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-        self.wait_closed()
-
-    def wait_closed(self) -> None:
-        """Return when the set is closed and no task, socket or timer of it is left."""
-        self._run(self._closing_down())
-
-    def _start(self) -> None:
-        raise NotImplementedError
-
-    def _run(self, waiting: Waiting[T]) -> T:
-        raise NotImplementedError

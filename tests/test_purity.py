@@ -46,9 +46,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "driver",
         "faces",
         "group",
-        "leases crank",
+        "leases crank group_faces",
         "sharing",
         "pool_driver stream_set",
+        "pool_faces",
         "testing __init__",
     )
 )

@@ -18,7 +18,7 @@ from sansio_sse.faces import SyncConnectionDriver
 from sansio_sse.group import MemberDriver
 from sansio_sse.http import Origin
 from sansio_sse.machine_driver import NO_SLOTS, Waiting
-from sansio_sse.pool_driver import SyncConnectionPool
+from sansio_sse.pool_faces import SyncConnectionPool
 from sansio_sse.stream_set import SyncStreamSet
 from sansio_sse.wire import WireMachine
 
