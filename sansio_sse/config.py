@@ -9,7 +9,7 @@ There is no total timeout on a stream: it would kill healthy ones.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import ConfigError, redact_url
 from .http import Headers, HeadersInput, Origin, join_url, make_request
@@ -331,10 +331,8 @@ def make_endpoints(owner: str, endpoints: object) -> tuple[Endpoint, ...]:
         endpoints = [endpoints]
     if not isinstance(endpoints, Sequence) or not endpoints:
         raise ConfigError(f"{owner} must be a list of urls or Endpoint objects, at least one")
-    made = tuple(
-        item if isinstance(item, Endpoint) else Endpoint(item)
-        for item in endpoints  # pyright: ignore[reportUnknownVariableType] -- looked at one by one
-    )
+    given: Sequence[Any] = endpoints
+    made = tuple(item if isinstance(item, Endpoint) else Endpoint(item) for item in given)
     for position, endpoint in enumerate(made):
         if endpoint.url in (other.url for other in made[:position]):
             raise ConfigError(f"{owner}: {endpoint.name} is there twice; give it a weight instead")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sansio_sse import (
     Connect,
@@ -101,7 +101,7 @@ class Play:
     def connect(self) -> Sequence[Any]:
         return self.tell("connect")
 
-    def accepted(self, *headers: tuple[str, str], body: bytes = b"") -> "Play":
+    def accepted(self, *headers: tuple[str, str], body: bytes = b"") -> Self:
         """Connect if need be, and accept; return the play itself."""
         if self.state in (S.DISCONNECTED, S.ERROR):
             self.connect()

@@ -1,7 +1,6 @@
 """The picture of the states is drawn from the table, and the committed one is not stale."""
 
 import importlib.util
-import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -14,29 +13,15 @@ from sansio_sse.states import TRANSITIONS, ConnectionState
 from tree import ROOT
 
 
-def load(name: str) -> Any:
-    """A drawing script as a module: it is not on the path, so mypy cannot know what is in it."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+@pytest.fixture
+def script() -> Any:
+    """The drawing script as a module: it is not on the path, so mypy cannot know what is in it."""
+    spec = importlib.util.spec_from_file_location("draw_states", ROOT / "docs" / "draw_states.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(autouse=True)
-def _drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "drawing", load("drawing"))  # beside the scripts
-
-
-@pytest.fixture
-def script(_drawing: None) -> Any:
-    return load("draw_states")
-
-
-@pytest.fixture
-def members(_drawing: None) -> Any:
-    return load("draw_members")
 
 
 def test_the_committed_picture_is_not_stale(script: Any) -> None:
@@ -47,6 +32,7 @@ def test_a_stale_picture_is_found(
     script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script, "PICTURE", tmp_path / "states.svg")
+    monkeypatch.setattr(script, "MEMBERS_PICTURE", tmp_path / "members.svg")
     assert script.main(["--check"]) == 1
     assert script.main([]) == 0
     assert script.main(["--check"]) == 0
@@ -78,16 +64,15 @@ def test_a_transition_without_a_place_is_refused(
         script.draw()
 
 
-def test_the_picture_of_the_members_is_not_stale_and_complete(
-    members: Any, monkeypatch: pytest.MonkeyPatch
+def test_every_transition_of_a_member_is_in_its_picture(
+    script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert members.main(["--check"]) == 0
-    picture = ET.fromstring(members.draw())
+    picture = ET.fromstring(script.draw_members())
     drawn = Counter(element.text for element in picture.iter() if element.get("class") == "label")
     assert drawn == Counter(
         reason for targets in MEMBER_TRANSITIONS.values() for reason in targets.values()
     )
     more = {**MEMBER_TRANSITIONS, MemberState.FAILED: {MemberState.IDLE: "mended"}}
-    monkeypatch.setattr(members, "MEMBER_TRANSITIONS", more)
+    monkeypatch.setattr(script, "MEMBER_TRANSITIONS", more)
     with pytest.raises(NotImplementedError, match="FAILED -> IDLE"):
-        members.draw()
+        script.draw_members()

@@ -175,6 +175,7 @@ class _Member(MemberDriver, SimulatedConnection):
         self._calling = False
         self.received = []
         super()._join(group, member, spec)
+        self._machine._random = group._simulation.network.random.fork()
 
 
 class _Group:
@@ -203,9 +204,6 @@ class _Group:
 
     def _now(self) -> float:
         return self._simulation.clock.now
-
-    def _random(self) -> float:
-        return self._simulation.network.random()
 
     def _arm(self, at: float | None) -> None:
         if self._timer is not None:
@@ -253,6 +251,7 @@ class SimulatedPool(_Group, SyncConnectionPool):
     ) -> None:
         self._place(simulation, label)
         super().__init__(config, **options)
+        self._machine._random = simulation.network.random.fork()
 
     def _changed(self, change: Any) -> None:
         self._simulation._note(self._label, describe_change(change))

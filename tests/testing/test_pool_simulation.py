@@ -60,6 +60,7 @@ def outage(
         max_connecting=LIMIT,
     )
     timeline: list[Second] = []
+    stats = PoolStats()
     with simulation.pool(config) as pool:
         before = 0
         for at in range(1, 201):
