@@ -322,7 +322,7 @@ class Endpoint:
         )
 
 
-def make_endpoints(owner: str, endpoints: object) -> tuple[Endpoint, ...]:
+def make_endpoints(owner: str, endpoints: Any) -> tuple[Endpoint, ...]:
     """Return endpoints for what a caller gave: urls and :class:`Endpoint` objects.
 
     Raises :class:`ConfigError` in the name of ``owner`` where there are none, or two alike.
@@ -331,7 +331,7 @@ def make_endpoints(owner: str, endpoints: object) -> tuple[Endpoint, ...]:
         endpoints = [endpoints]
     if not isinstance(endpoints, Sequence) or not endpoints:
         raise ConfigError(f"{owner} must be a list of urls or Endpoint objects, at least one")
-    given: Sequence[Any] = endpoints
+    given: list[Any] = list(endpoints)
     made = tuple(item if isinstance(item, Endpoint) else Endpoint(item) for item in given)
     for position, endpoint in enumerate(made):
         if endpoint.url in (other.url for other in made[:position]):
