@@ -9,7 +9,7 @@ There is no total timeout on a stream: it would kill healthy ones.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from .errors import ConfigError, redact_url
 from .http import Headers, HeadersInput, Origin, join_url, make_request
@@ -331,7 +331,7 @@ def make_endpoints(owner: str, endpoints: Any) -> tuple[Endpoint, ...]:
         endpoints = [endpoints]
     if not isinstance(endpoints, Sequence) or not endpoints:
         raise ConfigError(f"{owner} must be a list of urls or Endpoint objects, at least one")
-    given: list[Any] = list(endpoints)
+    given = cast("Sequence[Any]", endpoints)  # looked at one by one
     made = tuple(item if isinstance(item, Endpoint) else Endpoint(item) for item in given)
     for position, endpoint in enumerate(made):
         if endpoint.url in (other.url for other in made[:position]):
