@@ -9,7 +9,7 @@ There is no total timeout on a stream: it would kill healthy ones.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from .errors import ConfigError, redact_url
 from .http import Headers, HeadersInput, Origin, join_url, make_request
@@ -329,14 +329,17 @@ def make_endpoints(owner: str, endpoints: Any) -> tuple[Endpoint, ...]:
     """
     if isinstance(endpoints, str | Endpoint):
         endpoints = [endpoints]
-    if not isinstance(endpoints, Sequence) or not endpoints:
+    if not _is_list(endpoints):
         raise ConfigError(f"{owner} must be a list of urls or Endpoint objects, at least one")
-    given = cast("Sequence[Any]", endpoints)  # looked at one by one
-    made = tuple(item if isinstance(item, Endpoint) else Endpoint(item) for item in given)
+    made = tuple(item if isinstance(item, Endpoint) else Endpoint(item) for item in endpoints)
     for position, endpoint in enumerate(made):
         if endpoint.url in (other.url for other in made[:position]):
             raise ConfigError(f"{owner}: {endpoint.name} is there twice; give it a weight instead")
     return made
+
+
+def _is_list(value: Any) -> bool:
+    return bool(value) and isinstance(value, Sequence)
 
 
 Strategy = Literal["round_robin", "least_loaded", "priority"]
