@@ -12,7 +12,7 @@ from math import inf
 from typing import Any, Literal
 
 from .errors import ConfigError, redact_url
-from .http import Headers, HeadersInput, Origin, join_url, make_request
+from .http import Headers, HeadersInput, Origin, Request, join_url, make_request
 
 __all__ = [
     "BreakerConfig",
@@ -23,6 +23,7 @@ __all__ = [
     "PoolConfig",
     "ReconnectionPolicy",
     "Timeouts",
+    "make_endpoint_request",
     "make_endpoints",
 ]
 
@@ -336,6 +337,22 @@ def make_endpoints(owner: str, endpoints: Any) -> tuple[Endpoint, ...]:
         if endpoint.url in (other.url for other in made[:position]):
             raise ConfigError(f"{owner}: {endpoint.name} is there twice; give it a weight instead")
     return made
+
+
+def make_endpoint_request(endpoint: Endpoint, method: str, url: str, **parts: Any) -> Request:
+    """Return the request for ``url``, joined to an endpoint's; see ``make_request`` for the parts.
+
+    Raises :class:`ConfigError` for a url that leads away from the endpoint: it would take the
+    credentials along, to where no breaker and no limit is.
+
+    >>> place = Endpoint("https://a.example/v1/")
+    >>> make_endpoint_request(place, "GET", "events")
+    <Request GET https://a.example/v1/events>
+    """
+    request = make_request(method, url, base_url=endpoint.url, **parts)
+    if request.origin != make_request("GET", endpoint.url).origin:
+        raise ConfigError(f"url {redact_url(url)!r} leads away from the endpoint {endpoint.name}")
+    return request
 
 
 def _is_list(value: Any) -> bool:

@@ -60,7 +60,7 @@ from .actions import (
     StateChanged,
 )
 from .attempt import Decide
-from .config import ConnectionConfig, Endpoint, make_endpoints
+from .config import ConnectionConfig, Endpoint, make_endpoint_request, make_endpoints
 from .connection import ConnectionMachine, Include, Until
 from .endpoints import EndpointStats
 from .errors import (
@@ -283,18 +283,17 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         places = None if endpoints is None else make_endpoints("endpoints", endpoints)
         if places is None and not url:
             raise ConfigError("a connection needs a url, or endpoints")
-        requests = [
-            make_request(
-                method,
-                url,
-                base_url=base,
-                headers=headers,
-                default_headers=config.headers,
-                content=content,
-                json=json,
-            )
-            for base in ([config.base_url] if places is None else [one.url for one in places])
-        ]
+        parts: dict[str, Any] = {
+            "headers": headers,
+            "default_headers": config.headers,
+            "content": content,
+            "json": json,
+        }
+        requests = (
+            [make_request(method, url, base_url=config.base_url, **parts)]
+            if places is None
+            else [make_endpoint_request(place, method, url, **parts) for place in places]
+        )
         options: dict[str, Any] = {
             "random": self._random,
             "last_event_id": last_event_id,

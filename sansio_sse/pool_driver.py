@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar, assert_never
 
 from .actions import StateChanged
 from .attempt import Decide, may_replay
-from .config import ConnectionConfig, Endpoint, Overflow, PoolConfig
+from .config import ConnectionConfig, Endpoint, Overflow, PoolConfig, make_endpoint_request
 from .connection import Include, Until, with_defaults
 from .driver import PrepareRequestHook
 from .endpoints import EndpointChanged
@@ -292,6 +292,7 @@ class PoolDriver(GroupDriver, Generic[AcquiringT, MergedT, SubscriptionT]):
 
         The request is this call's own; ``url`` is joined to the endpoint's. Its place in the pool
         and (after a complete response) its transport serve the next one. None: as the pool has it.
+        A ``timeout`` of 0 cannot be met: a stream has to be connected first.
         """
         options = {
             "last_event_id": last_event_id,
@@ -350,10 +351,10 @@ class PoolDriver(GroupDriver, Generic[AcquiringT, MergedT, SubscriptionT]):
         ).headers
         return [
             with_defaults(
-                make_request(
+                make_endpoint_request(
+                    endpoint,
                     method,
                     url,
-                    base_url=endpoint.url,
                     headers=more_headers,
                     default_headers=defaults,
                     content=content,

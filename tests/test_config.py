@@ -17,7 +17,7 @@ from sansio_sse import (
     ReconnectionPolicy,
     Timeouts,
 )
-from sansio_sse.config import make_endpoints
+from sansio_sse.config import make_endpoint_request, make_endpoints
 
 NAN, INF = float("nan"), float("inf")
 A, B = "http://a.example/events", "http://b.example/events"
@@ -203,3 +203,12 @@ def test_an_endpoint_shows_no_credentials() -> None:
     config = PoolConfig([endpoint], connection=ConnectionConfig(headers={"Key": "s3cr3t"}))
     assert "s3cr3t" not in repr(config)
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/", "//evil.example/x", "http://a.example/"])
+def test_a_url_that_leads_away_from_its_endpoint_is_refused(url: str) -> None:
+    place = Endpoint("https://a.example/?key=secret")
+    with pytest.raises(ConfigError, match="leads away from the endpoint") as raised:
+        make_endpoint_request(place, "GET", url)
+    assert "secret" not in str(raised.value)
+    assert make_endpoint_request(place, "GET", "https://a.example/other").target == "/other"
