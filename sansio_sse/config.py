@@ -15,6 +15,7 @@ from .errors import ConfigError, redact_url
 from .http import Headers, HeadersInput, Origin, Request, join_url, make_request
 
 __all__ = [
+    "DEFAULT_CONFIG",
     "BreakerConfig",
     "ConnectionConfig",
     "Endpoint",
@@ -276,6 +277,10 @@ class ConnectionConfig:
 
 def _checked_headers(headers: HeadersInput) -> Headers:
     return make_request("GET", "http://checked.invalid/", headers=headers).headers
+
+
+DEFAULT_CONFIG = ConnectionConfig()
+"""What a connection is configured with that is given nothing: one for all, as it cannot change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,13 @@ from .actions import (
     StateChanged,
 )
 from .attempt import Decide
-from .config import ConnectionConfig, Endpoint, make_endpoint_request, make_endpoints
+from .config import (
+    DEFAULT_CONFIG,
+    ConnectionConfig,
+    Endpoint,
+    make_endpoint_request,
+    make_endpoints,
+)
 from .connection import ConnectionMachine, Include, Until
 from .endpoints import EndpointStats
 from .errors import (
@@ -279,7 +285,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
                 "proxy: this driver has no proxies; they come with the sansio_sse_httpcore"
                 " backend, which is not part of this version"
             )
-        config = config or ConnectionConfig()
+        config = config or DEFAULT_CONFIG
         places = None if endpoints is None else make_endpoints("endpoints", endpoints)
         if places is None and not url:
             raise ConfigError("a connection needs a url, or endpoints")

@@ -137,7 +137,17 @@ class AsyncConnectionDriver(AsyncFace, ConnectionDriver[EventT]):
         try:
             # The common case first: what is buffered costs no waiting and no bookkeeping.
             event = None if self._reading_now else self._poll()
-            return await self.receive() if event is None else event
+            if event is not None:
+                return event
+            # As `receive` does, without its machinery: a reader who keeps up is here at each event.
+            reader = self._begin_reading()
+            try:
+                while (event := self._poll()) is None:
+                    await self._wait(None)
+                return event
+            finally:
+                if self._reading_now is reader:
+                    self._reading_now = None
         except ConnectionClosed:
             raise StopAsyncIteration from None
 

@@ -7,6 +7,7 @@ body is handed on as it was sent: redirects, statuses and content codings belong
 """
 
 import re
+from functools import lru_cache
 
 import h11
 
@@ -25,6 +26,10 @@ __all__ = ["Http1Exchange"]
 # Framing is ours alone: two opinions about where a message ends are how requests are smuggled.
 _OURS = frozenset(
     {"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+_SHARED = frozenset(
+    b"cache-control connection content-type date keep-alive server transfer-encoding vary via"
+    b" x-accel-buffering access-control-allow-origin".split()
 )
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _ODD_BLANK = re.compile(rb"[\x0b\x0c]")
@@ -246,10 +251,7 @@ class Http1Exchange:
         self.keep_alive = keep_alive
         self.response = Response(
             event.status_code,
-            tuple(
-                (name.decode("ascii"), value.decode("latin-1"))
-                for name, value in event.headers.raw_items()
-            ),
+            tuple(_header(name, value) for name, value in event.headers.raw_items()),
             event.http_version.decode("ascii"),
         )
 
@@ -261,6 +263,21 @@ class Http1Exchange:
         self._connection = None
         self._request = None
         self._head = bytearray()
+
+
+@lru_cache(maxsize=1024)
+def _shared_header(name: bytes, value: bytes) -> tuple[str, str]:
+    return name.decode("ascii"), value.decode("latin-1")
+
+
+def _header(name: bytes, value: bytes) -> tuple[str, str]:
+    """Decode a header; ten thousand streams of one server share what is the same in all of them.
+
+    Not what is long, or may be a credential: that is to go when its response goes.
+    """
+    if len(value) > 64 or name.lower() not in _SHARED:
+        return name.decode("ascii"), value.decode("latin-1")
+    return _shared_header(name, value)
 
 
 def _value(name: str, value: str) -> bytes:

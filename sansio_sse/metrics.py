@@ -166,7 +166,8 @@ class Counters:
         self.last_connect: float | None = None
         self.last_disconnect: float | None = None
         self.last_event: float | None = None
-        self.connect_durations: Durations | None = None
+        # Most connections connect once: until there is a second one, it is just a number.
+        self.connect_durations: Durations | float | None = None
         self.errors: dict[str, int] | None = None
         self.heartbeats: HeartbeatCounters | None = None
 
@@ -179,8 +180,17 @@ class Counters:
     def count_connect(self, seconds: float) -> None:
         """Count how long an accepted attempt took."""
         if self.connect_durations is None:
-            self.connect_durations = Durations()
-        self.connect_durations.add(seconds)
+            self.connect_durations = seconds
+        else:
+            self.connect_durations = self._durations(self.connect_durations)
+            self.connect_durations.add(seconds)
+
+    def _durations(self, counted: Durations | float) -> Durations:
+        if isinstance(counted, Durations):
+            return counted
+        durations = Durations()
+        durations.add(counted)
+        return durations
 
     def snapshot(self, uptime: float = 0.0) -> ConnectionMetrics:
         """Return what has been counted so far, unchangeable."""
@@ -202,9 +212,9 @@ class Counters:
             comments_received=self.comments_received,
             events_dropped=self.events_dropped,
             errors=dict(self.errors or {}),
-            connect_durations=self.connect_durations.snapshot()
-            if self.connect_durations
-            else _NO_DURATIONS,
+            connect_durations=_NO_DURATIONS
+            if self.connect_durations is None
+            else self._durations(self.connect_durations).snapshot(),
             uptime=uptime,
             longest_silence=self.longest_silence,
             last_connect=self.last_connect,

@@ -12,7 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 from .actions import Event, StateChanged
 from .admission import Admission, AdmitStream
 from .attempt import Decide
-from .config import ConnectionConfig
+from .config import DEFAULT_CONFIG, ConnectionConfig
 from .connection import Include, Until, with_defaults
 from .driver import PrepareRequestHook
 from .errors import ConfigError, ConnectionClosed, LocalProtocolError, SSEError
@@ -129,7 +129,7 @@ class StreamSetDriver(GroupDriver, Generic[EventsT]):
         ):
             if number is not None and (not isinstance(number, int) or number < 1):
                 raise ConfigError(f"{what} must be a whole number, at least 1, not {number!r}")
-        self._config = config or ConnectionConfig()
+        self._config = config or DEFAULT_CONFIG
         self._headers = make_request("GET", "http://checked.invalid/", headers=headers).headers
         self._keys: dict[Hashable, int] = {}
         self._numbers = 0
