@@ -821,7 +821,8 @@ class AnyHistory(RuleBasedStateMachine):
 
     def effect(self, declined: bool = False) -> None:
         """The present request may have had an effect before it failed."""
-        if self.method == "POST" and (self.sent or self.machine._acted) and not declined:
+        sent = self.stream and (self.sent or self.machine._acted)
+        if self.method == "POST" and sent and not declined:
             self.bound = (self.places[self.place].cursor_domain,)
 
     @invariant()
