@@ -50,11 +50,11 @@ class Spec:
         *,
         reuse: bool = False,
     ) -> None:
-        self.identity = identity
-        self.requests = requests
-        self.config = config
-        self.options = options
-        self.reuse = reuse
+        self.identity: object = identity
+        self.requests: Sequence[Request] = requests
+        self.config: ConnectionConfig = config
+        self.options: dict[str, Any] = options
+        self.reuse: bool = reuse
 
     def __hash__(self) -> int:
         return hash(self.identity)

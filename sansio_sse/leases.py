@@ -39,11 +39,11 @@ class Hold:
     __slots__ = ("backlog", "member", "number", "over", "single")
 
     def __init__(self, number: int, member: MemberDriver, backlog: Backlog) -> None:
-        self.number = number
+        self.number: int = number
         self.member: Any = member
-        self.backlog = backlog
-        self.over = False
-        self.single = False
+        self.backlog: Backlog = backlog
+        self.over: bool = False
+        self.single: bool = False
 
     def check(self) -> None:
         """Raise if the lease is over."""

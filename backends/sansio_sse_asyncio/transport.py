@@ -54,7 +54,7 @@ class Link(asyncio.BufferedProtocol):
 
     def __init__(self, connection: "Connection[Any]", number: int, view: memoryview) -> None:
         self.owner: Any = connection  # who is told; a pool may pass a transport on
-        self.number = number
+        self.number: int = number
         self._view = view
         self._blocked = False
         self._dropped = False

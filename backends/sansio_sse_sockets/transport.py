@@ -55,7 +55,7 @@ class Link:
 
     def __init__(self, connection: "Connection[Any]", number: int, origin: Origin) -> None:
         self.owner: Any = connection  # who is told; a pool may pass a transport on
-        self.number = number
+        self.number: int = number
         self._selector: Any = connection.selector
         self.origin: Origin = origin
         self._dropped = False

@@ -29,7 +29,7 @@ class Link:
 
     def __init__(self, connection: "Connection[Any]", number: int) -> None:
         self.owner: Any = connection  # who is told; a pool may pass a transport on
-        self.number = number
+        self.number: int = number
         self._dropped = False
         self._gate: trio.Event | None = None  # what a pause waits for
         self._scope = trio.CancelScope()
