@@ -223,4 +223,4 @@ class SyncConnectionPool(SyncGroupFace, PoolDriver[SyncLease, SyncMerged, SyncSu
                 self._give_back(hold)
 
     def _catch_up(self) -> None:
-        raise NotImplementedError
+        """Take what has come while nobody was here. Optional."""

@@ -775,6 +775,7 @@ class AnyHistory(RuleBasedStateMachine):
                 case PrepareRequest(request, number):
                     self.new(number, request)
                     self.preparing = True
+                    self.sent = False
                 case Connect(request, number):
                     if not (self.preparing and number == self.stream):
                         redirected = news == "response_received"

@@ -11,8 +11,27 @@ from dataclasses import dataclass
 
 import pytest
 
-from sansio_sse import BreakerState, ConnectionConfig, PoolConfig, PoolStats
-from sansio_sse.testing import IncomingRequest, Respond, Send, Simulation, Stall, Step, send_event
+from sansio_sse import (
+    BreakerState,
+    ConnectionConfig,
+    EndpointChanged,
+    MemberChanged,
+    MemberState,
+    PoolConfig,
+    PoolStats,
+    PoolTimeout,
+)
+from sansio_sse.testing import (
+    IncomingRequest,
+    Refuse,
+    Respond,
+    Send,
+    Simulation,
+    Stall,
+    Step,
+    describe_change,
+    send_event,
+)
 
 HOSTS = ("http://a.example", "http://b.example", "http://c.example")
 LIMIT = 100  # attempts at a time
@@ -136,3 +155,68 @@ def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:
     assert len(first) > 5_000
     assert first == second
     assert first != other
+
+
+def test_a_simulated_set_follows_many_urls() -> None:
+    simulation = Simulation(seed=1)
+    for host in HOSTS:
+        simulation.network.server(host, broadcast)
+    heard: list[str] = []
+    streams = simulation.stream_set(
+        on_event=lambda streams, key, event: heard.append(key), max_connecting=1, name="devices"
+    )
+    with streams:
+        for host in HOSTS:
+            streams.add(host, f"{host}/events")
+        simulation.run(until=1.0)
+        assert sorted(heard) == sorted(HOSTS)
+        assert streams.stats().connected == 3
+    assert simulation.network.transports == 0
+
+
+def test_waiting_in_a_simulated_pool_lets_time_pass() -> None:
+    simulation = Simulation(seed=1)
+    simulation.network.server(HOSTS[0], [Refuse()])
+    with simulation.pool(PoolConfig([HOSTS[0]], acquire_timeout=5.0)) as pool:
+        changes = pool.changes()
+        with pytest.raises(PoolTimeout, match="refused"):
+            pool.acquire()
+        assert simulation.clock.now == 5.0
+        assert describe_change(next(changes)) == "member 1 new -> connecting"
+        with pytest.raises(TimeoutError):
+            pool.subscribe().receive(timeout=2.0)
+        assert simulation.clock.now == 7.0
+
+
+def test_what_a_callback_raises_comes_out_of_the_run_and_a_lost_lease_is_an_error() -> None:
+    simulation = Simulation(seed=1)
+    simulation.network.server(HOSTS[0], broadcast)
+
+    def fail(pool: object, change: object) -> None:
+        raise ValueError("a callback")
+
+    with pytest.raises(ValueError, match="a callback"):
+        simulation.pool(PoolConfig([HOSTS[0]], min_size=1), on_change=fail).open()
+    with simulation.pool(PoolConfig([HOSTS[0]])) as pool:
+        lease = pool.acquire()
+        assert lease.receive().data == "hello"
+        del lease
+        with pytest.raises(AssertionError, match="never released"):
+            simulation.run(until=simulation.clock.now + 1.0)
+
+
+def test_changes_in_words() -> None:
+    opened = EndpointChanged("http://a/", BreakerState.CLOSED, BreakerState.OPEN, 1.0)
+    assert describe_change(opened) == "breaker http://a/ closed -> open"
+    closed = MemberChanged(3, MemberState.IDLE, MemberState.CLOSED, 1.0, "http://a/", "idle")
+    assert describe_change(closed) == "member 3 idle -> closed at http://a/, idle"
+
+
+def test_a_transport_that_could_be_used_again_is_closed_in_a_simulation() -> None:
+    simulation = Simulation(seed=1)
+    simulation.network.server(HOSTS[0], [Respond(), send_event("[DONE]")])
+    with simulation.pool(PoolConfig([HOSTS[0]])) as pool:
+        with pool.stream(until="[DONE]") as stream:
+            assert [event.data for event in stream] == ["[DONE]"]
+        assert (pool.stats().handshakes, pool.stats().kept_transports) == (1, 0)
+    assert simulation.network.transports == 0
