@@ -27,7 +27,8 @@ napoleon_use_ivar = True  # else what stands under "Attributes:" is described tw
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(asyncio|collections|enum|json|ssl|typing|pytest|concurrent|trio|types)\..*"),
-    ("py:.*", r"(.*\.)?(T|EventT|_\w+|AttemptInProgress|Accepted|Redirected|Refused|\w*Counters)"),
+    ("py:.*", r"(.*\.)?(T|[A-Z]\w+T|_\w+|\w*Counters)"),
+    ("py:.*", r"(.*\.)?(AttemptInProgress|Accepted|Redirected|Refused)"),
     ("py:.*", r"sansio_sse_\w+\.loop\.LoopVerbs"),
 ]
 

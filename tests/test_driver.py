@@ -16,16 +16,20 @@ from sansio_sse import (
     ConnectionLost,
     Event,
     HTTPStatusError,
+    KeepTransport,
     LocalProtocolError,
     Origin,
     PostResponse,
     Request,
+    RequestAdmission,
     ServerSentEvent,
     SSEError,
     StateChanged,
     WireMachine,
 )
-from sansio_sse.driver import ConnectionDriver, Watcher
+from sansio_sse.driver import ConnectionDriver
+from sansio_sse.machine_driver import Watcher
+from sansio_sse.testing import describe_action
 
 # --- The order ---------------------------------------------------------------------------------
 
@@ -1070,3 +1074,16 @@ def test_what_is_entered_already_is_refused_before_anything_is_closed() -> None:
     with pytest.raises(LocalProtocolError, match="the connection is connected"):
         connection._check_idle()
     assert state_of(connection).value == "connected"
+
+
+def test_a_connection_needs_a_url_or_endpoints() -> None:
+    with pytest.raises(ConfigError, match="needs a url, or endpoints"):
+        ConnectionDriver()
+
+
+def test_only_members_ask_for_admission_or_keep_transports() -> None:
+    driver = ConnectionDriver.__new__(ConnectionDriver)
+    with pytest.raises(AssertionError, match="only members"):
+        driver._act(RequestAdmission(1))
+    asked, kept = RequestAdmission(1), KeepTransport(2, Origin("http", "a.example", 80), 4.0)
+    assert [describe_action(action) for action in (asked, kept)] == ["ask 1", "keep 2 for 4 s"]
