@@ -26,7 +26,8 @@ napoleon_use_ivar = True  # else what stands under "Attributes:" is described tw
 # inventories are on the net, which a build must not need) and for what is private here.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(asyncio|collections|enum|json|ssl|typing|pytest|concurrent|trio|types)\..*"),
+    ("py:.*", r"(asyncio|collections|concurrent|contextlib|enum|json|ssl|typing)\..*"),
+    ("py:.*", r"(pytest|trio|types)\..*"),
     ("py:.*", r"(.*\.)?(T|[A-Z]\w+T|_\w+|\w*Counters)"),
     ("py:.*", r"(.*\.)?(AttemptInProgress|Accepted|Redirected|Refused)"),
     ("py:.*", r"sansio_sse_\w+\.loop\.LoopVerbs"),

@@ -13,7 +13,7 @@ The picture in the docs is drawn from the table below, and the model tests check
 a pool is a walk of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -265,7 +265,7 @@ class PoolStats:
     peak_connecting: int = 0
     """The most attempts there ever were under way."""
     breaker_changes: int = 0
-    endpoints: tuple[EndpointStats, ...] = ()
+    endpoints: Sequence[EndpointStats] = ()
 
     @property
     def utilization(self) -> float:
