@@ -220,7 +220,6 @@ class PoolMachine:
     """
 
     __slots__ = (
-        "_admitting",
         "_asking",
         "_by_key",
         "_closing_at",
@@ -248,7 +247,6 @@ class PoolMachine:
         "_sizes",
         "_spare",
         "_started",
-        "_stats",
         "_timers",
         "_urgent",
         "_waiters",
