@@ -172,7 +172,6 @@ class ConnectionMachine:
         "_began",
         "_config",
         "_cursor",
-        "_deadline",
         "_doubted",
         "_decide",
         "_decoder",
@@ -206,8 +205,15 @@ class ConnectionMachine:
         "_state",
         "_stream",
         "_until",
+        "deadline",
         "metrics",
     )
+
+    deadline: float | None
+    """When to call :meth:`tick` at the latest, or None; not for the caller to set.
+
+    A lower bound, see the module's text. (A plain attribute: it is looked at after each input.)
+    """
 
     def __init__(
         self,
@@ -251,7 +257,7 @@ class ConnectionMachine:
 
         self._state = _DISCONNECTED
         self._now = float("-inf")
-        self._deadline: float | None = None
+        self.deadline = None
         self._reason: Timer | None = None
         self._number = 0  # of the newest exchange
         self._error: SSEError | None = None
@@ -292,14 +298,6 @@ class ConnectionMachine:
     def state(self) -> ConnectionState:
         """Where the stream is in its life."""
         return self._state
-
-    @property
-    def deadline(self) -> float | None:
-        """When to call :meth:`tick` at the latest, or None.
-
-        A lower bound, see the module's text.
-        """
-        return self._deadline
 
     @property
     def deadline_reason(self) -> Timer | None:
@@ -786,7 +784,7 @@ class ConnectionMachine:
         in between, is silence taken for silence. Our own slowness is not the server's.
         """
         now = self._clock(now)
-        if self._deadline is None or now < self._deadline:
+        if self.deadline is None or now < self.deadline:
             return NO_ACTIONS
         actions: Actions = []
         while True:
@@ -1125,6 +1123,7 @@ class ConnectionMachine:
         self._decoder = None
         self._heartbeat = None
         self._phase = None
+        self._settled = False
 
     def _leave_cursor(self) -> None:
         """Begin from the beginning: what comes next has other ids.
@@ -1246,7 +1245,7 @@ class ConnectionMachine:
     def _armed(self, actions: Actions) -> Actions:
         """Compute the deadline anew; every answer but plain events goes through here."""
         due = self._next_due()
-        self._deadline, self._reason = (None, None) if due is None else due
+        self.deadline, self._reason = (None, None) if due is None else due
         return actions
 
     def _next_due(self) -> Due | None:

@@ -237,6 +237,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         "_closing",
         "_delivered",
         "_entered",
+        "_handing_over",
         "_id",
         "_on_change",
         "_on_error",
@@ -350,6 +351,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         self._buffer: deque[Any] | None = None  # made when the first event comes
         self._paused = False
         self._reading_now: object = None  # who waits for an event
+        self._handing_over = False  # after this input the driver itself lets the reader go on
         self._delivered = machine.received_event_id
         self._started = False
         self._entered = False
@@ -499,6 +501,43 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
 
     # --- What happened -------------------------------------------------------------------------
 
+    def _bytes_received(self, transport: int, data: bytes) -> None:
+        """Do what ``_take(WireMachine.bytes_received, …)`` does, in one function rather than three.
+
+        A driver calls this for what it has read: it is the way of every event.
+        """
+        if self._busy:
+            self._take(WireMachine.bytes_received, transport, data)
+            return
+        self._busy = True
+        try:
+            actions: Sequence[Any] = self._wire.bytes_received(transport, data, self._now())
+            if actions:
+                buffer = self._buffer
+                if (
+                    self._stopped
+                    or type(actions[0]) is not ServerSentEvent
+                    or type(actions[-1]) is not ServerSentEvent
+                ):
+                    self._perform(actions)
+                elif self._on_event is not None:
+                    self._call_back_events(self._on_event, actions)
+                elif buffer is None or len(buffer) >= self._size:
+                    self._deliver(actions)
+                else:
+                    buffer.extend(actions)
+                    if len(buffer) >= self._size and not self._paused:
+                        self._full()
+                    if not self._handing_over and (self._reading_now or self._being_read()):
+                        self._wake()
+            if self._inputs is not None:
+                self._take_waiting()
+        finally:
+            self._busy = False
+            deadline, armed = self._machine.deadline, self._armed
+            if armed is None or deadline is None or deadline < armed:
+                self._rearm()
+
     def _perform(self, actions: Sequence[Any]) -> None:
         # Other actions stand only before the first or after the last event: two looks do.
         if type(actions[0]) is ServerSentEvent and type(actions[-1]) is ServerSentEvent:
@@ -593,7 +632,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         buffer.extend(events)
         if len(buffer) >= self._size and not self._paused:
             self._full()
-        if self._reading_now:
+        if not self._handing_over and (self._reading_now or self._being_read()):
             self._wake()
 
     def _make_room(self, buffer: deque[Any], events: Sequence[Event]) -> bool:
@@ -697,7 +736,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         return False
 
     def _begin_reading(self) -> object:
-        if self._reading_now:
+        if self._reading_now or self._being_read():
             raise LocalProtocolError("somebody else is reading this connection already")
         self._reading_now = reader = object()
         return reader
@@ -742,16 +781,23 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
                 return
             if type(event) is ServerSentEvent:
                 self._delivered = event.id
-            self._call_back(callback, event)
+            try:  # as _call_back does
+                callback(self, event)
+            except Exception as error:
+                self._raised(error)
 
     def _call_back(self, callback: Callable[[Any, Any], object], argument: object) -> None:
         try:
             callback(self, argument)
         except Exception as error:
-            if self._on_error is None:
-                self._unhandled(error)
-            else:
-                self._report(error)
+            self._raised(error)
+
+    def _raised(self, error: Exception) -> None:
+        """Tell that a callback raised."""
+        if self._on_error is None:
+            self._unhandled(error)
+        else:
+            self._report(error)
 
     def _report(self, error: BaseException) -> None:
         """Tell ``on_error``; what it raises goes to the loop's own handler.
@@ -866,6 +912,9 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
 
     def _set_up(self) -> None:
         raise NotImplementedError
+
+    def _being_read(self) -> bool:
+        return False
 
     def _wall_clock(self) -> float:
         raise NotImplementedError

@@ -5,6 +5,7 @@ that yield whenever they have to wait. A face runs them over its driver's ``_wai
 all it does. The two have the same methods with the same meaning; only ``aclose`` is async alone.
 """
 
+from collections.abc import Awaitable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, Generic, Self, TypeVar
 from .actions import StateChanged
 from .driver import ConnectionDriver, EventT, PostResponse
 from .errors import ConnectionClosed, SSEError
+from .event_stream import ServerSentEvent
 from .http import HeadersInput
 from .machine_driver import Waiting, Watcher
 from .states import ConnectionState
@@ -19,6 +21,8 @@ from .states import ConnectionState
 __all__ = ["AsyncConnectionDriver", "AsyncFace", "AsyncWatch", "SyncConnectionDriver", "SyncWatch"]
 
 T = TypeVar("T")
+
+_CONNECTED = ConnectionState.CONNECTED
 
 
 class _Watch(Generic[T]):
@@ -101,10 +105,16 @@ class AsyncConnectionDriver(AsyncFace, ConnectionDriver[EventT]):
     ========================= ====================================================================
     ``_wait(until)``          return at the next ``_wake()``; raise TimeoutError at ``until``
     ``_start()``              get ready on the running loop
+    ``_wait_for_event()``     (optional) the same as ``_wait(None)``, for the reader alone. What it
+                              returns may be kept as ``_reader``: while it says that it is ``free``,
+                              it is awaited without asking
+    ``_being_read()``         (optional) whether somebody awaits that
     ========================= ====================================================================
     """
 
     __slots__ = ()
+
+    _reader: Any = None
 
     async def connect(self) -> None:
         """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
@@ -134,22 +144,40 @@ class AsyncConnectionDriver(AsyncFace, ConnectionDriver[EventT]):
         return self
 
     async def __anext__(self) -> EventT:
+        # As `receive` does, without its machinery: a reader who keeps up is here at each event.
+        mine: object = None
         try:
-            # The common case first: what is buffered costs no waiting and no bookkeeping.
-            event = None if self._reading_now else self._poll()
-            if event is not None:
-                return event
-            # As `receive` does, without its machinery: a reader who keeps up is here at each event.
-            reader = self._begin_reading()
-            try:
-                while (event := self._poll()) is None:
-                    await self._wait(None)
-                return event
-            finally:
-                if self._reading_now is reader:
-                    self._reading_now = None
+            while True:
+                buffer = self._buffer
+                if buffer and self._reading_now is mine and not (self._stopped or self._paused):
+                    event: EventT = buffer.popleft()
+                    if isinstance(event, ServerSentEvent):
+                        self._delivered = event.id
+                    return event
+                reader = self._reader
+                if (
+                    reader is not None
+                    and reader.free
+                    and not buffer
+                    and self._machine._state is _CONNECTED  # its end will wake
+                    and self._reading_now is None
+                ):
+                    await reader
+                    continue
+                if mine is None:
+                    mine = self._begin_reading()
+                polled = self._poll()
+                if polled is not None:
+                    return polled
+                await self._wait_for_event()
         except ConnectionClosed:
             raise StopAsyncIteration from None
+        finally:
+            if mine is not None and self._reading_now is mine:
+                self._reading_now = None
+
+    def _wait_for_event(self) -> Awaitable[Any]:
+        return self._wait(None)
 
     async def receive(self, timeout: float | None = None) -> EventT:
         """Return the next event; cancelled or timed out, it loses nothing.
@@ -274,6 +302,17 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
         return self
 
     def __next__(self) -> EventT:
+        # The usual case first: what is buffered needs neither the machine nor its lock.
+        buffer = self._buffer
+        if buffer and not (self._stopped or self._paused or self._calling):
+            try:
+                buffered: EventT = buffer.popleft()
+            except IndexError:
+                pass  # another thread has closed the connection meanwhile
+            else:
+                if isinstance(buffered, ServerSentEvent):
+                    self._delivered = buffered.id
+                return buffered
         try:
             event = self._look()
             return self.receive() if event is None else event

@@ -204,6 +204,9 @@ class MemberDriver(ConnectionDriver[Any]):
             case _:
                 super()._act(action)
 
+    def _bytes_received(self, transport: int, data: bytes) -> None:
+        self._take(WireMachine.bytes_received, transport, data)
+
     def _deliver(self, events: Sequence[Event]) -> None:
         if self._on_event is not None:
             super()._deliver(events)

@@ -92,21 +92,26 @@ class MachineDriver:
             if actions:
                 self._perform(actions)
             if self._inputs is not None:
-                while self._inputs:
-                    self._next_input()
-                self._inputs = None  # an empty deque is three quarters of a KiB
+                self._take_waiting()
         finally:
             # Also where a callback was interrupted (Ctrl-C): the timers are what mends the rest.
             self._busy = False
-            deadline = self._machine.deadline
-            armed = self._armed
-            if deadline is None:
-                if armed is not None:
-                    self._armed = None
-                    self._arm(None)
-            elif armed is None or deadline < armed:
-                self._armed = deadline
-                self._arm(deadline)
+            self._rearm()
+
+    def _rearm(self) -> None:
+        deadline, armed = self._machine.deadline, self._armed
+        if deadline is None:
+            if armed is not None:
+                self._armed = None
+                self._arm(None)
+        elif armed is None or deadline < armed:
+            self._armed = deadline
+            self._arm(deadline)
+
+    def _take_waiting(self) -> None:
+        while self._inputs:
+            self._next_input()
+        self._inputs = None  # an empty deque is three quarters of a KiB
 
     def _next_input(self) -> None:
         assert self._inputs is not None

@@ -80,11 +80,16 @@ class _Shelf:
 
     __slots__ = ("_number", "_pool")
 
+    _reader = None  # nobody waits for what comes
+
     def __init__(self, pool: "PoolDriver[Any, Any, Any]", number: int) -> None:
         self._pool = pool
         self._number = number
 
     def _take(self, news: object, number: int, *args: object) -> None:
+        self._pool._kept_gone(self._number)
+
+    def _bytes_received(self, number: int, data: bytes) -> None:
         self._pool._kept_gone(self._number)
 
     def _link_released(self, number: int, link: object) -> None:

@@ -265,17 +265,38 @@ class WireMachine:
     def bytes_received(self, transport: int, data: bytes, now: float) -> Sequence[WireAction]:
         """Bytes arrived."""
         body = self._body
-        if transport != self._stream or body is None:
-            if transport == self._stream and self._exchange is not None and self._opened:
-                return self._head_received(transport, self._exchange, data, now)
-            if self._drain is not None and self._drain.number == transport:
-                return self._drain_received(self._drain, data, now)
-            return self._side_received(transport, data, now)
-        payload = body.feed(data)
         connection = self.connection
-        # An empty payload is reported too: the bytes of a chunk header are a sign of life.
-        actions: Sequence[Any] = connection.body_received(transport, payload, now)
-        if body.complete or body.error is not None or connection.state is not _CONNECTED:
+        if body is None or transport != self._stream:
+            return self._other_received(transport, data, now)
+        payload = body.feed(data)
+        parser = connection._parser
+        actions: Sequence[WireAction]
+        answer: Any  # news for a connection are news for its wire, unless something else comes up
+        if not connection._settled or parser is None or connection._decoder is not None:
+            # An empty payload is reported too: the bytes of a chunk header are a sign of life.
+            answer = connection.body_received(transport, payload, now)
+            actions = answer
+        else:
+            # The way of nearly every event: what body_received would do, without the call.
+            if now > connection._now:
+                connection._now = now
+            else:
+                now = connection._now
+            metrics = connection.metrics
+            silence = now - connection._last_life
+            if silence > metrics.longest_silence:
+                metrics.longest_silence = silence
+            connection._last_life = now
+            metrics.bytes_received += len(payload)
+            answer = parser.feed(payload)
+            actions = answer
+            if actions:
+                metrics.events_received += len(actions)
+                metrics.last_event = now
+            if parser.error is not None:
+                answer = connection._after_data(answer)
+                actions = answer
+        if body.complete or body.error is not None or connection._state is not _CONNECTED:
             return self._after_body(transport, body, actions, now)
         return actions
 
@@ -303,6 +324,14 @@ class WireMachine:
         return self._side_progressed(transport, side, now)
 
     # --- The stream ----------------------------------------------------------------------------
+
+    def _other_received(self, transport: int, data: bytes, now: float) -> Sequence[WireAction]:
+        """Bytes arrived that are not of an accepted stream's body."""
+        if transport == self._stream and self._exchange is not None and self._opened:
+            return self._head_received(transport, self._exchange, data, now)
+        if self._drain is not None and self._drain.number == transport:
+            return self._drain_received(self._drain, data, now)
+        return self._side_received(transport, data, now)
 
     def _head_received(
         self, transport: int, exchange: Http1Exchange, data: bytes, now: float

@@ -7,6 +7,7 @@ from sansio_sse import AsyncConnectionDriver, EventT, Origin, WireMachine
 
 from .loop import LoopVerbs
 from .transport import Link, opener_for, shared_view
+from .wakeup import Wakeup
 
 __all__ = ["Connection", "connect"]
 
@@ -47,6 +48,14 @@ class Connection(LoopVerbs, AsyncConnectionDriver[EventT]):
         return await self.open()
 
     # --- Verbs ---------------------------------------------------------------------------------
+
+    def _wait_for_event(self) -> Any:
+        if self._reader is None or not self._reader.free:
+            self._reader = Wakeup(asyncio.get_running_loop())
+        return self._reader
+
+    def _being_read(self) -> bool:
+        return self._reader is not None and self._reader.callback is not None
 
     def _open(self, transport: int, origin: Origin) -> None:
         assert self._loop is not None

@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sansio_sse import NO_SLOTS
 
+from .wakeup import Wakeup
+
 __all__ = ["LoopVerbs"]
+
+
+# The usual loop's time is this clock's, by way of one more function.
+_CLOCKS = {asyncio.BaseEventLoop.time: time.monotonic}
 
 
 class LoopVerbs:
     """The verbs that concern the loop alone; stands before a driver's base among the bases."""
 
-    SLOTS: ClassVar[tuple[str, ...]] = ("_loop", "_timer", "_waiters")
+    SLOTS: ClassVar[tuple[str, ...]] = ("_loop", "_now", "_reader", "_timer", "_waiters")
 
     __slots__ = NO_SLOTS
+
+    _now: Callable[[], float]
+    _reader: Wakeup | None
 
     if TYPE_CHECKING:
 
@@ -26,13 +35,13 @@ class LoopVerbs:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[bool]] | None = None
+        self._reader = None
+        self._now = time.monotonic
 
     def _start(self) -> None:
         if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()
-
-    def _now(self) -> float:
-        return time.monotonic() if self._loop is None else self._loop.time()
+            self._loop = loop = asyncio.get_running_loop()
+            self._now = _CLOCKS.get(type(loop).time, loop.time)
 
     def _wall_clock(self) -> float:
         return time.time()
@@ -47,12 +56,17 @@ class LoopVerbs:
 
     def _fired(self) -> None:
         self._timer = None
-        self._deadline_reached()
+        assert self._loop is not None
+        # In a while: uvloop looks at timers before sockets, and if what is due comes after a reader
+        # who was busy for long, there may be bytes.
+        self._loop.call_soon(self._deadline_reached)
 
     def _wake(self) -> None:
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(True)
+        if self._reader is not None:
+            self._reader.wake()
 
     async def _wait(self, until: float | None) -> None:
         loop = asyncio.get_running_loop()

@@ -86,9 +86,25 @@ class Link(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
-        if not self._dropped:
-            data = bytes(self._view[:nbytes])
-            self.owner._take(WireMachine.bytes_received, self.number, data)
+        if self._dropped:
+            return
+        data = bytes(self._view[:nbytes])
+        owner = self.owner
+        reader = owner._reader
+        if reader is None or reader.callback is None:
+            owner._bytes_received(self.number, data)
+            return
+        owner._handing_over = True
+        try:
+            owner._bytes_received(self.number, data)
+        finally:
+            owner._handing_over = False
+        # All that follows from these bytes is done. Now the reader, right here.
+        callback = reader.callback
+        if callback is not None and owner._buffer:
+            reader.callback = None
+            reader.free = True
+            reader.context.run(callback, reader)
 
     def eof_received(self) -> None:
         """The peer ended its side."""
@@ -224,6 +240,7 @@ async def open_link(
         addresses = await resolve(origin.host, origin.port)
         sock = await _race(addresses)
         connecting = loop.create_connection(lambda: protocol, sock=sock)
+    transport: Any = None
     try:
         transport, _ = await connecting
         if below is not None:
@@ -242,6 +259,8 @@ async def open_link(
             link.below = transport
             link.connection_made(secure)
     except BaseException:
+        if transport is not None:
+            transport.abort()  # TLS would say goodbye first, and wait for an answer
         # The loop closes the socket in a later turn; until then it is not released.
         for _ in range(10):
             if sock.fileno() == -1:

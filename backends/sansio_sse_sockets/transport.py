@@ -179,7 +179,7 @@ class Link:
                 self.reading(False)
                 self.owner._take(WireMachine.end_received, self.number)
                 return
-            self.owner._take(WireMachine.bytes_received, self.number, data)
+            self.owner._bytes_received(self.number, data)
             if not self.pending:
                 return
 

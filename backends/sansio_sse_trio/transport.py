@@ -61,7 +61,7 @@ class Link:
             if not data:
                 self.owner._take(WireMachine.end_received, self.number)
                 return
-            self.owner._take(WireMachine.bytes_received, self.number, data)
+            self.owner._bytes_received(self.number, data)
 
     async def write(self, data: bytes) -> None:
         """Write, and report when all has left; beside the reading, for an answer may be early."""

@@ -146,12 +146,20 @@ def record(connection: ConnectionDriver) -> Recording:
         # At what time it is told is known when its turn has come: the input itself is wrapped.
         driver._take(self, told, *arguments)
 
+    def bytes_received(self: ConnectionDriver, transport: int, data: bytes) -> None:
+        take(self, WireMachine.bytes_received, transport, data)
+
     machine._random = draw
     # A class of its own for this one connection: what is not recorded pays nothing.
     recorded = type(
         driver.__name__,
         (driver,),
-        {"__slots__": (), "__module__": driver.__module__, "_take": take},
+        {
+            "__slots__": (),
+            "__module__": driver.__module__,
+            "_take": take,
+            "_bytes_received": bytes_received,
+        },
     )
     object.__setattr__(connection, "__class__", recorded)
     return recording
