@@ -892,8 +892,7 @@ class ConnectionMachine:
         )
         self._accepted_at = self._last_life = now
         self._settled = False
-        if self._config.heartbeat.enabled:
-            self._heartbeat = Heartbeat()
+        self._phase_at = 0.0
         metrics = self.metrics
         metrics.last_connect = now
         metrics.count_connect(now - self._began)
@@ -1269,13 +1268,15 @@ class ConnectionMachine:
     def _next_life_due(self, due: Due | None) -> Due | None:
         if self._idle:
             due = earlier(due, self._last_life + self._idle, Timer.IDLE)
-        beat = self._heartbeat
-        if beat is not None:
-            if beat.ping:
+        config = self._config.heartbeat
+        if config.enabled:
+            beat = self._heartbeat
+            if beat is None:
+                due = earlier(due, self._last_life + config.interval, Timer.PING)
+            elif beat.ping:
                 due = earlier(due, beat.answer_by, Timer.PING_ANSWER)
             else:
-                at = beat.due(self._config.heartbeat, self._last_life)
-                due = earlier(due, at, Timer.PING)
+                due = earlier(due, beat.due(config, self._last_life), Timer.PING)
         return due
 
     def _timer_fired(self, timer: Timer, actions: Actions) -> bool:
@@ -1305,8 +1306,9 @@ class ConnectionMachine:
                 actions.append(Disconnect(beat.ping))
                 return self._missed(beat, actions)
             case Timer.PING:
+                if self._heartbeat is None:
+                    self._heartbeat = Heartbeat()  # a stream that is never silent needs none
                 beat = self._heartbeat
-                assert beat is not None
                 self._number += 1
                 config = self._config.heartbeat
                 beat.missed = beat.in_a_row(self._last_life)

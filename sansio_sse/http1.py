@@ -249,11 +249,12 @@ class Http1Exchange:
             keep_alive = False
             self.body = CloseDelimitedBody()
         self.keep_alive = keep_alive
-        self.response = Response(
-            event.status_code,
-            tuple(_header(name, value) for name, value in event.headers.raw_items()),
-            event.http_version.decode("ascii"),
-        )
+        headers = tuple(event.headers.raw_items())
+        # Ten thousand streams of one server share what is the same in all of them. Not what is
+        # long, or may be a credential: that is to go when its response goes.
+        shared = all(len(value) <= 64 and name.lower() in _SHARED for name, value in headers)
+        make = _shared_response if shared else _response
+        self.response = make(event.status_code, headers, event.http_version)
 
     def _fail(self, error: RemoteProtocolError | LimitExceeded) -> None:
         self._error = error
@@ -265,19 +266,27 @@ class Http1Exchange:
         self._head = bytearray()
 
 
-@lru_cache(maxsize=1024)
-def _shared_header(name: bytes, value: bytes) -> tuple[str, str]:
-    return name.decode("ascii"), value.decode("latin-1")
+def _response(status: int, headers: tuple[tuple[bytes, bytes], ...], version: bytes) -> Response:
+    return Response(
+        status,
+        tuple(_header(name, value) for name, value in headers),
+        _VERSIONS.get(version) or version.decode("ascii"),
+    )
+
+
+_shared_response = lru_cache(maxsize=256)(_response)
+_VERSIONS = {b"1.0": "1.0", b"1.1": "1.1"}
 
 
 def _header(name: bytes, value: bytes) -> tuple[str, str]:
-    """Decode a header; ten thousand streams of one server share what is the same in all of them.
-
-    Not what is long, or may be a credential: that is to go when its response goes.
-    """
     if len(value) > 64 or name.lower() not in _SHARED:
         return name.decode("ascii"), value.decode("latin-1")
     return _shared_header(name, value)
+
+
+@lru_cache(maxsize=1024)
+def _shared_header(name: bytes, value: bytes) -> tuple[str, str]:
+    return name.decode("ascii"), value.decode("latin-1")
 
 
 def _value(name: str, value: str) -> bytes:

@@ -30,7 +30,7 @@ class Connection(LoopVerbs, AsyncConnectionDriver[EventT]):
     def _set_up(self) -> None:
         self._set_up_loop()
         # Most connections have one transport at a time; only those that ping or post get a dict.
-        self._link: tuple[int, Link | asyncio.Future[Any]] | None = None
+        self._link: Link | None = None
         self._links: dict[int, Link | asyncio.Future[Any]] | None = None
         self._unreleased = 0
 
@@ -49,7 +49,7 @@ class Connection(LoopVerbs, AsyncConnectionDriver[EventT]):
 
     # --- Verbs ---------------------------------------------------------------------------------
 
-    def _wait_for_event(self) -> Any:
+    def _wait_for_event(self) -> Wakeup:
         if self._reader is None or not self._reader.free:
             self._reader = Wakeup(asyncio.get_running_loop())
         return self._reader
@@ -109,22 +109,21 @@ class Connection(LoopVerbs, AsyncConnectionDriver[EventT]):
     # --- Links ---------------------------------------------------------------------------------
 
     def _put_link(self, number: int, link: "Link | asyncio.Future[Any]") -> None:
-        if self._link is None:
-            self._link = (number, link)
+        if self._link is None and isinstance(link, Link):
+            self._link = link
             return
         if self._links is None:
             self._links = {}
         self._links[number] = link
 
     def _get_link(self, number: int) -> "Link | asyncio.Future[Any] | None":
-        if self._link is not None and self._link[0] == number:
-            return self._link[1]
+        if self._link is not None and self._link.number == number:
+            return self._link
         return None if self._links is None else self._links.get(number)
 
     def _take_link(self, number: int) -> "Link | asyncio.Future[Any] | None":
-        if self._link is not None and self._link[0] == number:
-            link = self._link[1]
-            self._link = None
+        if self._link is not None and self._link.number == number:
+            link, self._link = self._link, None
             return link
         return None if self._links is None else self._links.pop(number, None)
 

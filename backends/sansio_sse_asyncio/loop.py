@@ -80,6 +80,8 @@ class LoopVerbs:
                 raise TimeoutError
         finally:
             self._waiters.remove(waiter)
+            if not self._waiters:
+                self._waiters = None
             if timer is not None:
                 timer.cancel()
 

@@ -10,9 +10,9 @@ asleep, so what a task asks of a future is answered without one where it can be.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["Wakeup"]
 
@@ -28,7 +28,11 @@ class Wakeup(list[Any]):
 
     __slots__ = ("_asyncio_future_blocking", "_loop", "callback", "context", "free", "result")
 
-    __await__: Callable[..., Iterator[Any]] = list[Any].__iter__
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[Any, None, None]: ...
+    else:
+        __await__ = list.__iter__
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__((self,))

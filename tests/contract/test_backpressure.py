@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sansio_sse import ConnectionState, Timeouts
+from sansio_sse import ConnectionState, ServerSentEvent, Timeouts
 
 from .common import quick
 from .face import Face
@@ -61,13 +61,15 @@ async def test_a_slow_reader_of_100_000_events_loses_nothing_in_bounded_memory(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("way", ["read", "on_event"])
 async def test_a_program_that_is_busy_for_longer_than_the_idle_timeout_kills_no_stream(
-    sse: Face,
+    sse: Face, way: str
 ) -> None:
     """What came meanwhile is read before the time is looked at."""
     errors: list[BaseException] = []
+    data: list[str] = []
 
-    def busy(peer: Peer, seen: Seen) -> None:
+    def script(peer: Peer, seen: Seen) -> None:
         peer.stream()
         for number in range(60):
             peer.event(str(number))
@@ -75,17 +77,24 @@ async def test_a_program_that_is_busy_for_longer_than_the_idle_timeout_kills_no_
         peer.event("done")
         peer.end()
 
-    with Server(busy) as server:
-        config = quick(timeouts=Timeouts(idle=0.4), on_end="finish")
+    def take(event: ServerSentEvent) -> None:
+        data.append(event.data)
+        if event.data == "1":
+            time.sleep(0.7)  # blocking the loop is the point
+
+    with Server(script) as server:
         async with sse.connect(
-            server.url, config=config, on_error=lambda _, error: errors.append(error)
+            server.url,
+            config=quick(timeouts=Timeouts(idle=0.4), on_end="finish"),
+            on_event=(lambda _, event: take(event)) if way == "on_event" else None,
+            on_error=lambda _, error: errors.append(error),
         ) as connection:
-            data = []
-            async for event in connection:
-                data.append(event.data)
-                if event.data == "1":
-                    time.sleep(0.7)  # noqa: ASYNC251 - blocking the loop is the point
-            assert data == [*map(str, range(60)), "done"]
+            if way == "on_event":
+                await connection.wait_for(ConnectionState.DISCONNECTED)
+            else:
+                async for event in connection:
+                    take(event)
+    assert data == [*map(str, range(60)), "done"]
     assert errors == []
 
 
