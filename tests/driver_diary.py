@@ -99,7 +99,7 @@ class Diary(ConnectionDriver):
         self._take(WireMachine.transport_failed, self.transport, ConnectionRefusedError("no"))
 
     def receives(self, data: bytes) -> None:
-        self._take(WireMachine.bytes_received, self.transport, data)
+        self._bytes_received(self.transport, data)
 
     def due(self) -> None:
         assert self.armed_at is not None
