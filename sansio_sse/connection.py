@@ -80,7 +80,7 @@ from .errors import (
     redact_url,
 )
 from .event_stream import EventStreamParser, ServerSentEvent
-from .heartbeat import Heartbeat, ping_request, side_request
+from .heartbeat import Heartbeat, ping_request, ping_url, side_request
 from .http import Request, Response, is_idempotent
 from .metrics import ConnectionMetrics, Counters, HeartbeatCounters
 from .reconnection import Reconnection
@@ -247,9 +247,8 @@ class ConnectionMachine:
         self._cursor = _checked_cursor(last_event_id or given or "")
         self._original = with_defaults(request)
         if config.heartbeat.enabled:
-            ping_request(
-                self._original, config.heartbeat.ping_endpoint
-            )  # raises now, not in an hour
+            # Raises now, not in an hour.
+            ping_url(self._original.origin, config.heartbeat.ping_endpoint)
         on_end = config.on_end or ("reconnect" if request.method == "GET" else "finish")
         self._finite = on_end == "finish"
         idle = config.timeouts.idle

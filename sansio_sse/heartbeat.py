@@ -6,8 +6,10 @@ ping takes back earlier misses, but never moves the idle deadline, and a half-op
 server answers every ping still dies of silence.
 """
 
+from functools import lru_cache
+
 from .config import HeartbeatConfig
-from .http import Request, join_url, strip_credentials
+from .http import Origin, Request, join_url, strip_credentials
 from .metrics import HeartbeatCounters
 
 __all__ = ["Heartbeat", "ping_request"]
@@ -68,7 +70,15 @@ def ping_request(stream: Request, endpoint: str) -> Request:
     >>> ping, ping.header("authorization"), ping.content
     (<Request GET https://a.example/ping>, 't', None)
     """
-    return side_request(stream, "GET", join_url(f"{stream.origin}/", endpoint))
+    return side_request(stream, "GET", ping_url(stream.origin, endpoint))
+
+
+@lru_cache(maxsize=256)
+def ping_url(origin: Origin, endpoint: str) -> str:
+    """Return where to ping, or raise ConfigError."""
+    url = join_url(f"{origin}/", endpoint)
+    Request("GET", url)  # raises
+    return url
 
 
 def side_request(stream: Request, method: str, url: str, content: bytes | None = None) -> Request:

@@ -12,6 +12,7 @@ import json as json_module
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -40,6 +41,9 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Reserved characters (RFC 3986 2.2) stay, and so does "%": the caller may have encoded already.
 _SAFE_IN_TARGET = "!#$%&'()*+,/:;=?@[]~"
+_CONTROL = re.compile("[\0-\x1f\x7f]")
+_UNWRITABLE = re.compile("[\0-\x20\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Origin(NamedTuple):
@@ -58,8 +62,7 @@ class Origin(NamedTuple):
     @classmethod
     def of(cls, url: str) -> "Origin":
         """Return the origin of a url which :class:`Request` has accepted."""
-        parts = urlsplit(url)
-        return cls(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
+        return _origin_of(url)
 
     @property
     def secure(self) -> bool:
@@ -74,6 +77,12 @@ class Origin(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"
+
+
+@lru_cache(maxsize=1024)  # asked for several times in each attempt; urlsplit keeps them too
+def _origin_of(url: str) -> Origin:
+    parts = urlsplit(url)
+    return Origin(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -193,7 +202,7 @@ def _header(headers: Headers, name: str) -> str | None:
 
 def _check_url(url: str) -> None:
     """Raise ConfigError unless ``url`` can be requested as it stands."""
-    if not url.isascii() or any(char <= " " or char == "\x7f" for char in url):
+    if not url.isascii() or _UNWRITABLE.search(url):
         raise ConfigError(f"url {redact_url(url)!r} has a space, control or non-ASCII character")
     try:
         parts = urlsplit(url)
@@ -223,9 +232,9 @@ def join_url(base: str | None, url: str) -> str:
     """
     for text in (base or "", url):
         # urlsplit drops these silently, so that two readers of one url may see two hosts.
-        if any(char < " " or char == "\x7f" for char in text):
+        if _CONTROL.search(text):
             raise ConfigError(f"url {redact_url(text)!r} has a control character")
-        if any("\ud800" <= char <= "\udfff" for char in text):
+        if _SURROGATE.search(text):
             raise ConfigError(f"url {redact_url(text)!r} has a lone surrogate")
     try:
         parts = urlsplit(urljoin(base, url) if base else url)
