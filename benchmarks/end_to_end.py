@@ -1,83 +1,116 @@
-"""What an event costs from the socket to the reader: every driver, a usual peer, and the floor.
+"""What an event costs from the socket to the reader: every driver, its peers, and the floors.
 
 Run::
 
-    python benchmarks/end_to_end.py            # about four minutes
-    python benchmarks/end_to_end.py --short    # fewer rounds
+    pip install -e . --group bench
+    python benchmarks/end_to_end.py            # about a quarter of an hour
+    python benchmarks/end_to_end.py --short    # fewer events and rounds, about four minutes
+    python benchmarks/end_to_end.py --kind tls --only trio --only httpx2
 
-Needs ``httpx``, ``httpx-sse``, ``trio`` and ``uvloop`` beside this library. The server is another
-process. Each measurement is a process of its own; the contestants take turns within each round, and
-the tables show the median of the rounds: CPU time per event, and its ratio to httpx + httpx-sse
-within the round. Absolute times mean nothing on a shared machine.
+What is measured is what is installed. The server is another process, and so is each measurement;
+all take turns within each round. The kinds:
 
 * *burst*: as fast as the server can send, many events to a read;
-* *paced*: one event to a read, with a breath between, so that each costs a turn of the loop.
+* *paced*: one event to a read, with a breath between, so that each costs a turn of the loop;
+* *tls*: burst over TLS, with a certificate that is verified.
 
-Each driver runs complete, with limits, metrics, timers and heartbeat on. The *floor* is a bare
-asyncio BufferedProtocol with this library's body reader and parser behind it, and nothing else.
+The cost of an event is the CPU time that many events take more than a few, by how many more they
+are: to import, to make a client and its TLS context, to connect costs nothing here. The columns:
+
+* *CPU µs per event*: for a sense of the size. It means nothing on a shared machine;
+* *times httpx + httpx-sse*: the time of that pair, async, over that of the row;
+* *over the floor*: the time of the row over that of *floor: asyncio*.
+
+Both are the median over the rounds of the ratios within each. A row whose count of events is not
+what the server sent says so and is no result.
+
+Our drivers run complete, with limits, metrics, timers and heartbeat on, and are read by ``for`` or
+``async for`` unless the row says ``on_event``. What the peers are, and how each is driven, stands
+in ``peers.py``. The floors do what nobody can do without, with this library's body reader and
+parser, and nothing else: *floor: asyncio* is a bare BufferedProtocol, *floor: sockets* a blocking
+recv.
 """
 
 import argparse
 import asyncio
 import json
+import socket
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "backends")]
+from peers import CLIENTS, acounted, based, counted, trusting
+from ratios import (
+    HERE,
+    child,
+    chosen,
+    heading,
+    in_turn,
+    installed,
+    output_of,
+    ratio,
+    shown,
+    table,
+    to_the_end,
+)
 
-COUNTS = {"burst": 200_000, "paced": 5_000}
+COUNTS = {"burst": 200_000, "paced": 5_000, "tls": 200_000}
+SHORT = {"burst": 50_000, "paced": 2_000, "tls": 50_000}
+FEW = {"burst": 1_000, "paced": 200, "tls": 1_000}
+TLS_RECORD = 16384
+PATIENCE = 60.0  # seconds, with one measurement
 
 
-def config() -> Any:
+# Our own: like the peers, each reads a url to its end, and trusts an authority if there is one.
+
+
+def ours(ca: str | None) -> dict[str, Any]:
     from sansio_sse import ConnectionConfig, HeartbeatConfig
 
-    return ConnectionConfig(on_end="finish", heartbeat=HeartbeatConfig(enabled=True))
+    config = ConnectionConfig(on_end="finish", heartbeat=HeartbeatConfig(enabled=True))
+    return {"config": config, "ssl_context": trusting(ca) if ca else None}
 
 
-async def read_async(connect: Any, url: str) -> int:
-    count = 0
-    async with connect(url, config=config()) as connection:
-        async for _ in connection:
-            count += 1
-    return count
+async def read_async(connect: Any, url: str, ca: str | None) -> int:
+    async with connect(url, **ours(ca)) as connection:
+        return await acounted(connection)
 
 
-def with_asyncio(url: str) -> int:
+def with_asyncio(url: str, ca: str | None) -> int:
     from sansio_sse_asyncio import connect
 
-    return asyncio.run(read_async(connect, url))
+    return asyncio.run(read_async(connect, url, ca))
 
 
-def with_uvloop(url: str) -> int:
+def with_uvloop(url: str, ca: str | None) -> int:
     import uvloop
 
     from sansio_sse_asyncio import connect
 
-    return uvloop.run(read_async(connect, url))
+    return uvloop.run(read_async(connect, url, ca))
 
 
-def with_trio(url: str) -> int:
+def with_trio(url: str, ca: str | None) -> int:
     import trio
 
     from sansio_sse_trio import connect
 
-    return trio.run(read_async, connect, url)
+    return trio.run(read_async, connect, url, ca)
 
 
-def with_sockets(url: str) -> int:
+def with_sockets(url: str, ca: str | None) -> int:
     from sansio_sse_sockets import connect
 
-    with connect(url, config=config()) as connection:
-        return sum(1 for _ in connection)
+    with connect(url, **ours(ca)) as connection:
+        return counted(connection)
 
 
-def with_callback(url: str) -> int:
+def with_callback(url: str, ca: str | None) -> int:
     from sansio_sse import ConnectionState
     from sansio_sse_asyncio import connect
 
@@ -88,58 +121,87 @@ def with_callback(url: str) -> int:
         count += 1
 
     async def run() -> int:
-        async with connect(url, config=config(), on_event=on_event) as connection:
+        async with connect(url, on_event=on_event, **ours(ca)) as connection:
             await connection.wait_for(ConnectionState.DISCONNECTED)
         return count
 
     return asyncio.run(run())
 
 
-def with_httpx(url: str) -> int:
-    import httpx
-    from httpx_sse import aconnect_sse
+def with_json(url: str, ca: str | None) -> int:
+    from sansio_sse_asyncio import connect
 
     async def run() -> int:
-        async with httpx.AsyncClient() as client, aconnect_sse(client, "GET", url) as source:
-            count = 0
-            async for _ in source.aiter_sse():
+        count = 0
+        async with connect(url, **ours(ca)) as connection:
+            async for event in connection:
+                event.json()
                 count += 1
-            return count
+        return count
 
     return asyncio.run(run())
 
 
-def with_floor(url: str) -> int:
-    from sansio_sse import EventStreamParser
-    from sansio_sse.http1_body import ChunkedBody
+# The floors.
 
+
+class Stream:
+    """The body reader and the parser, and as much of a head as there is to a known one."""
+
+    def __init__(self) -> None:
+        from sansio_sse import EventStreamParser
+        from sansio_sse.http1_body import ChunkedBody
+
+        self.head: bytes | None = b""
+        self.body = ChunkedBody()
+        self.parser = EventStreamParser()
+        self.count = 0
+
+    def take(self, data: bytes) -> bool:
+        """Take what was read; return whether that is all."""
+        if self.head is not None:
+            head, end, data = (self.head + data).partition(b"\r\n\r\n")
+            self.head = None if end else head
+        for _ in self.parser.feed(self.body.feed(data)):
+            self.count += 1
+        return self.body.complete
+
+
+def request(url: str) -> tuple[str, int, bytes]:
+    origin, path = based(url)
+    host, port = origin.rpartition("/")[2].split(":")
+    return host, int(port), f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+
+def floor_asyncio(url: str, ca: str | None) -> int:
     class Floor(asyncio.BufferedProtocol):
         def __init__(self, done: "asyncio.Future[int]") -> None:
             self.done = done
             self.view = memoryview(bytearray(65536))
-            self.body: ChunkedBody | None = None
-            self.parser = EventStreamParser()
-            self.count = 0
+            self.stream = Stream()
 
         def get_buffer(self, sizehint: int) -> memoryview:
+            # TLS hints at how much it holds. What does not fit would be read in a later turn, and
+            # an end that comes first makes asyncio forget it.
+            if sizehint > len(self.view) - TLS_RECORD:
+                self.view = memoryview(bytearray(sizehint + TLS_RECORD))
             return self.view
 
         def buffer_updated(self, nbytes: int) -> None:
-            data = bytes(self.view[:nbytes])
-            if self.body is None:
-                self.body = ChunkedBody()
-                data = data.partition(b"\r\n\r\n")[2]
-            for _ in self.parser.feed(self.body.feed(data)):
-                self.count += 1
-            if self.body.complete and not self.done.done():
-                self.done.set_result(self.count)
+            if self.stream.take(bytes(self.view[:nbytes])) and not self.done.done():
+                self.done.set_result(self.stream.count)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if not self.done.done():
+                self.done.set_result(self.stream.count)
 
     async def run() -> int:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[int] = loop.create_future()
-        host, port = url.split("/")[2].split(":")
-        transport, _ = await loop.create_connection(lambda: Floor(done), host, int(port))
-        transport.write(b"GET /%s HTTP/1.1\r\n\r\n" % url.split("/", 3)[3].encode())
+        host, port, asked = request(url)
+        context = trusting(ca) if ca else None
+        transport, _ = await loop.create_connection(lambda: Floor(done), host, port, ssl=context)
+        transport.write(asked)
         count = await done
         transport.abort()
         return count
@@ -147,72 +209,148 @@ def with_floor(url: str) -> int:
     return asyncio.run(run())
 
 
-CONTESTANTS: dict[str, Callable[[str], int]] = {
-    "httpx + httpx-sse": with_httpx,
-    "asyncio": with_asyncio,
-    "asyncio, on_event": with_callback,
-    "uvloop": with_uvloop,
-    "trio": with_trio,
-    "sockets": with_sockets,
-    "floor": with_floor,
+def floor_sockets(url: str, ca: str | None) -> int:
+    stream = Stream()
+    host, port, asked = request(url)
+    with socket.create_connection((host, port)) as plain:
+        sock = trusting(ca).wrap_socket(plain, server_hostname=host) if ca else plain
+        sock.sendall(asked)
+        while (data := sock.recv(65536)) and not stream.take(data):
+            pass
+    return stream.count
+
+
+BASELINE = "httpx + httpx-sse"
+FLOOR = "floor: asyncio"
+OURS: dict[str, tuple[list[str], Callable[[str, str | None], int]]] = {
+    "asyncio": ([], with_asyncio),
+    "asyncio, on_event": ([], with_callback),
+    "asyncio, JSON": ([], with_json),
+    "uvloop": (["uvloop"], with_uvloop),
+    "trio": (["trio"], with_trio),
+    "sockets": ([], with_sockets),
 }
+FLOORS: dict[str, tuple[list[str], Callable[[str, str | None], int]]] = {
+    FLOOR: ([], floor_asyncio),
+    "floor: sockets": ([], floor_sockets),
+}
+CONTESTANTS = OURS | CLIENTS | FLOORS
 
 
-def measure(name: str, url: str, count: int) -> float:
-    """Return the CPU seconds per event of one contestant, in a fresh process; check the count."""
-    command = [sys.executable, str(Path(__file__)), "--contestant", name, "--url", url]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    result = json.loads(out)
-    if result["events"] != count:
-        raise SystemExit(f"{name} read {result['events']} of {count} events: not a result")
-    return result["cpu"] / count
+def contest(name: str, url: str, ca: str | None, few: int, many: int) -> None:
+    """Measure one contestant, in this process, and print the result."""
+    run = CONTESTANTS[name][1]
+    run(f"{url}/{few}", ca)  # imports, caches
+    times = []
+    events = []
+    for count in (few, many):
+        before = time.process_time()
+        events.append(run(f"{url}/{count}", ca))
+        times.append(time.process_time() - before)
+    print(json.dumps({"events": events, "cpu": (times[1] - times[0]) / (many - few)}))
 
 
-def contest(name: str, url: str) -> None:
-    contestant = CONTESTANTS[name]
-    contestant(url.rsplit("/", 1)[0] + "/1000")  # imports, caches
-    before = time.process_time()
-    events = contestant(url)
-    print(json.dumps({"events": events, "cpu": time.process_time() - before}))
+class Row:
+    """What is known of a contestant."""
+
+    def __init__(self) -> None:
+        self.costs: list[float] = []
+        self.wrong = ""
+
+    def measure(self, name: str, kind: str, url: str, ca: str, few: int, many: int) -> None:
+        """Take one measurement, in a fresh process."""
+        if self.wrong:
+            return
+        command = [sys.executable, __file__, "--contestant", name, "--url", url]
+        command += ["--few", str(few), "--many", str(many)]
+        if kind == "tls":
+            command += ["--ca", ca]
+        out = output_of(*command, patience=PATIENCE)
+        if out is None:
+            self.wrong = "fails"
+            return
+        result = json.loads(out)
+        self.costs.append(result["cpu"])
+        if result["events"] != [few, many]:
+            self.wrong = f"WRONG {result['events'][1]}/{many}"
+
+    def cells(self, rows: dict[str, "Row"]) -> list[str]:
+        if self.wrong:
+            return [self.wrong, "", ""]
+        return [
+            f"{statistics.median(self.costs) * 1e6:.2f}",
+            shown(ratio(rows[BASELINE].costs, self.costs)),
+            shown(ratio(self.costs, rows[FLOOR].costs)),
+        ]
+
+
+@contextmanager
+def serving() -> Iterator[tuple[dict[str, str], str]]:
+    """Run the server; give where each kind is, and the file of the authority to trust."""
+    import trustme
+
+    with tempfile.TemporaryDirectory() as directory:
+        authority = trustme.CA()
+        ca, certificate = Path(directory, "ca.pem"), Path(directory, "server.pem")
+        authority.cert_pem.write_to_path(str(ca))
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+            str(certificate)
+        )
+        with child(sys.executable, str(HERE / "server.py"), str(certificate)) as server:
+            plain, secure = (int(server.stdout.readline()) for _ in range(2))
+            urls = {
+                "burst": f"http://127.0.0.1:{plain}/burst",
+                "paced": f"http://127.0.0.1:{plain}/paced",
+                "tls": f"https://127.0.0.1:{secure}/burst",
+            }
+            yield urls, str(ca)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--short", action="store_true", help="fewer rounds")
+    arguments.add_argument("--short", action="store_true", help="fewer events and rounds")
+    arguments.add_argument("--kind", action="append", choices=COUNTS, help="only this kind")
+    arguments.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="contestants whose name contains this, beside what all are compared with",
+    )
     arguments.add_argument("--contestant", help=argparse.SUPPRESS)
-    arguments.add_argument("--url", help=argparse.SUPPRESS)
+    for hidden in ("--url", "--ca"):
+        arguments.add_argument(hidden, help=argparse.SUPPRESS)
+    for hidden in ("--few", "--many"):
+        arguments.add_argument(hidden, type=int, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.contestant:
-        contest(options.contestant, options.url)
+        contest(options.contestant, options.url, options.ca, options.few, options.many)
         return
-    rounds = 2 if options.short else 5
-    server = subprocess.Popen(
-        [sys.executable, str(HERE / "server.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    need = {name: needs for name, (needs, _) in CONTESTANTS.items()}
+    wanted = chosen(need, options.only, always=[BASELINE, FLOOR])
+    names = installed({name: need[name] for name in wanted})
+    if BASELINE not in names:
+        raise SystemExit("there is nothing to compare with")
+    print(
+        heading(["sansio-sse", *sorted({one for name in names for one in need[name]})]), flush=True
     )
-    try:
-        assert server.stdout is not None
-        port = int(server.stdout.readline())
-        for kind, count in COUNTS.items():
-            url = f"http://127.0.0.1:{port}/{kind}/{count}"
-            cost: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-            ratio: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    rounds = 3 if options.short else 5
+    with serving() as (urls, ca):
+        for kind in options.kind or COUNTS:
+            many = (SHORT if options.short else COUNTS)[kind]
+            rows = {name: Row() for name in names}
             for number in range(rounds):
                 print(f"{kind}: round {number + 1} of {rounds}", file=sys.stderr)
-                for name in CONTESTANTS:
-                    cost[name].append(measure(name, url, count))
-                    ratio[name].append(cost["httpx + httpx-sse"][-1] / cost[name][-1])
-            print(f"\n| {kind} | CPU µs per event | times httpx + httpx-sse |\n|---|---|---|")
-            for name in CONTESTANTS:
-                median = statistics.median(cost[name]) * 1e6
-                print(f"| {name} | {median:.2f} | {statistics.median(ratio[name]):.1f} |")
-    finally:
-        assert server.stdin is not None
-        server.stdin.close()
-        server.wait(10)
+                for name in in_turn(names, number):
+                    rows[name].measure(name, kind, urls[kind], ca, FEW[kind], many)
+            for name in (BASELINE, FLOOR):
+                if rows[name].wrong:
+                    raise SystemExit(f"{name}: {rows[name].wrong}")
+            table(
+                [kind, "CPU µs per event", f"times {BASELINE}", "over the floor"],
+                [[name, *rows[name].cells(rows)] for name in names],
+            )
 
 
 if __name__ == "__main__":
-    main()
+    to_the_end(main)
