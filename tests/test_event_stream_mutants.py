@@ -196,6 +196,21 @@ MUTANTS: dict[str, tuple[str, str]] = {
         "+= len(lines) - len(kept)",
         "+= len(lines) > len(kept)",
     ),
+    "comments of a text are counted once": (
+        "+= before - len(lines)",
+        "+= before > len(lines)",
+    ),
+    "a small read may have a comment and more": (
+        'text[text.find("\\n") :] in ("\\n", "\\n\\n")',
+        'text[-1:] == "\\n"',
+    ),
+    "a small read with an id has no line behind its data": (
+        ' and "\\n" not in value',
+        "",
+    ),
+    "a small read sets the id": ("self._take_id(own_id)\n                    return", "return"),
+    "a small read may be an id's own": (' and "\\n" not in own_id', ""),
+    "a small read's id has no NUL": (' and "\\0" not in own_id', ""),
     "lines beside comments are lost": ("self._line = start + len(left)", "self._line = start"),
     "a comment keeps its space": ('Comment(text.removeprefix(" "))', "Comment(text)"),
 }
