@@ -314,19 +314,40 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
                     self._delivered = buffered.id
                 return buffered
         try:
-            event = self._look()
-            return self.receive() if event is None else event
+            return self._next()
         except ConnectionClosed:
             raise StopIteration from None
 
     def _look(self) -> EventT | None:
-        """Return what is buffered: the common case, without waiting, with little bookkeeping."""
+        """Return what is buffered, without waiting."""
         self._alone()
         try:
             with self._inside:
                 self._calling = True
                 try:
                     return self._poll()
+                finally:
+                    self._calling = False
+        finally:
+            self._left()
+
+    def _next(self) -> EventT:
+        """Do as ``receive()`` does, without its machinery: who keeps up is here at each event."""
+        self._alone()
+        try:
+            with self._inside:
+                self._calling = True
+                try:
+                    event = self._poll()
+                    if event is None:
+                        reader = self._begin_reading()
+                        try:
+                            while (event := self._poll()) is None:
+                                self._wait(None)
+                        finally:
+                            if self._reading_now is reader:
+                                self._reading_now = None
+                    return event
                 finally:
                     self._calling = False
         finally:
@@ -412,8 +433,10 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
     def _wait(self, until: float | None) -> bool:
         """Turn the crank once; return whether ``until`` has passed."""
         self._start()
-        times = [at for at in (until, self._armed) if at is not None]
-        self._wait_once(max(0.0, min(times) - self._now()) if times else None)
+        at = self._armed
+        if until is not None and (at is None or until < at):
+            at = until
+        self._wait_once(None if at is None else max(0.0, at - self._now()))
         return until is not None and self._now() >= until
 
     def _wait_once(self, seconds: float | None) -> None:

@@ -80,7 +80,11 @@ class Connection(SyncConnectionDriver[EventT]):
             self.selector.register(self._wakeup, selectors.EVENT_READ, self._woken)
 
     def _turn(self, seconds: float | None) -> None:
-        pending, racing, seconds = self._look_before(seconds)
+        pending: list[Link] = []
+        racing: list[Link] = []
+        steady = [link.steady for link in self._links.values()]
+        if self._commands or not all(steady):
+            pending, racing, seconds = self._look_before(seconds)
         ready = self.selector.select(None if seconds is None else min(seconds, LONG))
         for link in pending:
             link.ready()

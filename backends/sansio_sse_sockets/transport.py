@@ -46,11 +46,13 @@ class Link:
         "_reading",
         "_selector",
         "_sent",
+        "_tls",
         "_waiting",
         "number",
         "origin",
         "owner",
         "sock",
+        "steady",
     )
 
     def __init__(self, connection: "Connection[Any]", number: int, origin: Origin) -> None:
@@ -65,6 +67,9 @@ class Link:
         self._waiting: deque[Address] = deque()  # addresses not tried yet
         self._racers: set[socket.socket] = set()  # attempts under way
         self.sock: Any = None
+        self.steady: bool = False
+        """All that can happen to it shows in the selector: it is open, and has no TLS."""
+        self._tls = False  # it is carried by TLS, which may hold what the selector cannot see
 
     # --- Opening -------------------------------------------------------------------------------
 
@@ -126,6 +131,7 @@ class Link:
         except (OSError, ValueError) as error:
             self.failed(error)
             return
+        self._tls = True
         self._selector.register(self.sock, _WRITE, self._shake_hands)
         self._shake_hands()
 
@@ -146,6 +152,7 @@ class Link:
 
     def opened(self) -> None:
         """It is open, TLS included: read."""
+        self.steady = not self._tls
         self._register()
         if self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -161,7 +168,7 @@ class Link:
     @property
     def pending(self) -> bool:
         """Whether TLS holds bytes which the selector cannot see."""
-        return self._reading and isinstance(self.sock, ssl.SSLSocket) and bool(self.sock.pending())
+        return self._tls and self._reading and bool(self.sock.pending())
 
     def ready(self) -> None:
         """The selector (or TLS) says that something can be done."""
@@ -180,7 +187,7 @@ class Link:
                 self.owner._take(WireMachine.end_received, self.number)
                 return
             self.owner._bytes_received(self.number, data)
-            if not self.pending:
+            if not self._tls or not self.pending:
                 return
 
     def send(self, data: bytes) -> None:

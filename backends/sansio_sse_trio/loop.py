@@ -126,7 +126,10 @@ class LoopVerbs:
         self._lot.unpark_all()
 
     async def _wait(self, until: float | None) -> None:
-        with trio.CancelScope(deadline=inf if until is None else until):
+        if until is None:
+            await self._lot.park()
+            return
+        with trio.CancelScope(deadline=until):
             await self._lot.park()
             return
         raise TimeoutError
