@@ -43,6 +43,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SAFE_IN_TARGET = "!#$%&'()*+,/:;=?@[]~"
 _CONTROL = re.compile("[\0-\x1f\x7f]")
 _UNWRITABLE = re.compile("[\0-\x20\x7f]")
+_AUTHORITY_END = re.compile("[/?#]|$")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -62,7 +63,10 @@ class Origin(NamedTuple):
     @classmethod
     def of(cls, url: str) -> "Origin":
         """Return the origin of a url which :class:`Request` has accepted."""
-        return _origin_of(url)
+        begin = url.index("://") + 3
+        end = _AUTHORITY_END.search(url, begin)
+        assert end is not None  # it finds the end of the url, too
+        return _origin_of(url[: end.start()])
 
     @property
     def secure(self) -> bool:
@@ -79,7 +83,7 @@ class Origin(NamedTuple):
         return f"{self.scheme}://{self.authority}"
 
 
-@lru_cache(maxsize=1024)  # asked for several times in each attempt; urlsplit keeps them too
+@lru_cache(maxsize=256)  # not by whole urls: ten thousand streams of one server share it
 def _origin_of(url: str) -> Origin:
     parts = urlsplit(url)
     return Origin(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
