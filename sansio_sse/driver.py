@@ -528,7 +528,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
                     buffer.extend(actions)
                     if len(buffer) >= self._size and not self._paused:
                         self._full()
-                    if not self._handing_over and (self._reading_now or self._being_read()):
+                    if self._reading_now and not self._handing_over:
                         self._wake()
             if self._inputs is not None:
                 self._take_waiting()
@@ -632,7 +632,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         buffer.extend(events)
         if len(buffer) >= self._size and not self._paused:
             self._full()
-        if not self._handing_over and (self._reading_now or self._being_read()):
+        if self._reading_now and not self._handing_over:
             self._wake()
 
     def _make_room(self, buffer: deque[Any], events: Sequence[Event]) -> bool:
@@ -736,7 +736,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         return False
 
     def _begin_reading(self) -> object:
-        if self._reading_now or self._being_read():
+        if self._reading_now:
             raise LocalProtocolError("somebody else is reading this connection already")
         self._reading_now = reader = object()
         return reader
@@ -912,9 +912,6 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
 
     def _set_up(self) -> None:
         raise NotImplementedError
-
-    def _being_read(self) -> bool:
-        return False
 
     def _wall_clock(self) -> float:
         raise NotImplementedError

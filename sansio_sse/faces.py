@@ -105,16 +105,11 @@ class AsyncConnectionDriver(AsyncFace, ConnectionDriver[EventT]):
     ========================= ====================================================================
     ``_wait(until)``          return at the next ``_wake()``; raise TimeoutError at ``until``
     ``_start()``              get ready on the running loop
-    ``_wait_for_event()``     (optional) the same as ``_wait(None)``, for the reader alone. What it
-                              returns may be kept as ``_reader``: while it says that it is ``free``,
-                              it is awaited without asking
-    ``_being_read()``         (optional) whether somebody awaits that
+    ``_wait_for_event()``     (optional) the same as ``_wait(None)``, for the reader alone
     ========================= ====================================================================
     """
 
     __slots__ = ()
-
-    _reader: Any = None
 
     async def connect(self) -> None:
         """Begin (again), from DISCONNECTED or ERROR, and return when the stream is accepted.
@@ -154,21 +149,18 @@ class AsyncConnectionDriver(AsyncFace, ConnectionDriver[EventT]):
                     if isinstance(event, ServerSentEvent):
                         self._delivered = event.id
                     return event
-                reader = self._reader
-                if (
-                    reader is not None
-                    and reader.free
-                    and not buffer
-                    and self._machine._state is _CONNECTED  # its end will wake
-                    and self._reading_now is None
-                ):
-                    await reader
-                    continue
                 if mine is None:
-                    mine = self._begin_reading()
-                polled = self._poll()
-                if polled is not None:
-                    return polled
+                    if self._reading_now:
+                        self._begin_reading()  # raises
+                    self._reading_now = mine = object()
+                if (
+                    buffer
+                    or self._machine._state is not _CONNECTED  # whose end wakes
+                    or self._on_event is not None
+                ):
+                    polled = self._poll()
+                    if polled is not None:
+                        return polled
                 await self._wait_for_event()
         except ConnectionClosed:
             raise StopAsyncIteration from None

@@ -7,7 +7,6 @@ from sansio_sse import AsyncConnectionDriver, EventT, Origin, WireMachine
 
 from .loop import LoopVerbs
 from .transport import Link, opener_for, shared_view
-from .wakeup import Wakeup
 
 __all__ = ["Connection", "connect"]
 
@@ -49,13 +48,10 @@ class Connection(LoopVerbs, AsyncConnectionDriver[EventT]):
 
     # --- Verbs ---------------------------------------------------------------------------------
 
-    def _wait_for_event(self) -> Wakeup:
-        if self._reader is None or not self._reader.free:
-            self._reader = Wakeup(asyncio.get_running_loop())
-        return self._reader
-
-    def _being_read(self) -> bool:
-        return self._reader is not None and self._reader.callback is not None
+    def _wait_for_event(self) -> "asyncio.Future[None]":
+        reader: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        self._reader = reader  # for whoever has read bytes, see Link.buffer_updated
+        return reader
 
     def _open(self, transport: int, origin: Origin) -> None:
         assert self._loop is not None

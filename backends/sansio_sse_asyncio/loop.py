@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sansio_sse import NO_SLOTS
 
-from .wakeup import Wakeup
-
 __all__ = ["LoopVerbs"]
 
 
@@ -25,7 +23,7 @@ class LoopVerbs:
     __slots__ = NO_SLOTS
 
     _now: Callable[[], float]
-    _reader: Wakeup | None
+    _reader: asyncio.Future[None] | None
 
     if TYPE_CHECKING:
 
@@ -65,8 +63,8 @@ class LoopVerbs:
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(True)
-        if self._reader is not None:
-            self._reader.wake()
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     async def _wait(self, until: float | None) -> None:
         loop = asyncio.get_running_loop()

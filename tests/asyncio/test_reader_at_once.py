@@ -14,7 +14,6 @@ from contract.server import Peer, Script, Seen, Server
 from sansio_sse import ConnectionConfig, ConnectionState, HTTPStatusError, LocalProtocolError
 from sansio_sse_asyncio import Connection, connect
 from sansio_sse_asyncio.transport import Link
-from sansio_sse_asyncio.wakeup import Wakeup
 
 CLOSED = ConnectionState.CLOSED
 COUNT = 60
@@ -38,7 +37,7 @@ async def read(connection: Connection, found: list[str]) -> None:
 
 async def until_it_waits(connection: Connection) -> None:
     async with asyncio.timeout(5):
-        while not connection._being_read():  # noqa: ASYNC110 - it tells nobody
+        while connection._reader is None or connection._reader.done():  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
 
 
@@ -111,7 +110,8 @@ async def test_who_is_cancelled_as_an_event_comes_leaves_it_to_the_next(sse: Fac
             await until_it_waits(connection)
             first.cancel()
             # Before its turn: it waits no more, and cannot be given anything.
-            assert not connection._being_read()
+            assert connection._reader is not None
+            assert connection._reader.done()
             second = asyncio.create_task(anext(connection))
             await asyncio.wait([first])
             assert first.cancelled()
@@ -237,43 +237,3 @@ def test_in_debug_mode_too() -> None:
 
     with Server(one_by_one) as server:
         assert asyncio.run(main(server.url), debug=True) == EVENTS
-
-
-# --- By itself ---------------------------------------------------------------------------------
-
-
-def in_a_callback(wakeup: Wakeup) -> None:
-    callback, wakeup.callback, wakeup.free = wakeup.callback, None, True
-    assert callback is not None
-    wakeup.context.run(callback, wakeup)
-
-
-async def test_it_is_awaited_again_and_again(sse: Face) -> None:
-    loop = asyncio.get_running_loop()
-    wakeup = Wakeup(loop)
-    turns: list[int] = []
-
-    async def waiting() -> None:
-        for turn in range(3):
-            await wakeup
-            turns.append(turn)
-
-    assert wakeup.done()
-    assert not wakeup.cancel()
-    wakeup.wake()  # nobody
-    task = asyncio.create_task(waiting())
-    await asyncio.sleep(0)
-    assert not wakeup.done()
-    assert not wakeup.free
-    loop.call_soon(in_a_callback, wakeup)
-    loop.call_soon(lambda: turns.append(-1))
-    await asyncio.sleep(0)
-    assert turns == [0, -1], "at once, not in its turn"
-    wakeup.wake()
-    assert (turns, wakeup.free) == ([0, -1], True)
-    await asyncio.sleep(0)
-    assert turns == [0, -1, 1]
-    task.cancel("enough")
-    with pytest.raises(asyncio.CancelledError, match="enough"):
-        await task
-    assert not wakeup.free, "whoever awaited it now would take the other's cancellation away"
