@@ -33,8 +33,6 @@ from typing import Any
 from idle import allow_files, resident
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "backends")]
-
 SERVERS = 3
 ANSWER = 0.02
 EVENTS = 20

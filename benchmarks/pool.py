@@ -23,20 +23,16 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "backends")]
-
-from sansio_sse import (  # noqa: E402 - the checkout has to be found first
+from sansio_sse import (
     BreakerConfig,
     ConnectionLost,
     Origin,
     PoolConfig,
     PoolMachine,
 )
-from sansio_sse.members import Admit, GrantLease, OpenMember  # noqa: E402 - the same
+from sansio_sse.members import Admit, GrantLease, OpenMember
 
 SIZES = (1000, 10_000, 100_000)
 AT_MOST = 1.5
