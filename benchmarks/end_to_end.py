@@ -28,7 +28,8 @@ Our drivers run complete, with limits, metrics, timers and heartbeat on, and are
 ``async for`` unless the row says ``on_event``. What the peers are, and how each is driven, stands
 in ``peers.py``. The floors do what nobody can do without, with this library's body reader and
 parser, and nothing else: *floor: asyncio* is a bare BufferedProtocol, *floor: sockets* a blocking
-recv.
+recv. *With a timer* the loop has one to look at, three hundred seconds away: whoever wants to know of
+silence needs one, and each wait of the loop is dearer for it.
 """
 
 import argparse
@@ -173,7 +174,7 @@ def request(url: str) -> tuple[str, int, bytes]:
     return host, int(port), f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
 
 
-def floor_asyncio(url: str, ca: str | None) -> int:
+def floor_asyncio(url: str, ca: str | None, timer: bool = False) -> int:
     class Floor(asyncio.BufferedProtocol):
         def __init__(self, done: "asyncio.Future[int]") -> None:
             self.done = done
@@ -198,6 +199,8 @@ def floor_asyncio(url: str, ca: str | None) -> int:
     async def run() -> int:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[int] = loop.create_future()
+        if timer:
+            loop.call_later(300, done.cancel)
         host, port, asked = request(url)
         context = trusting(ca) if ca else None
         transport, _ = await loop.create_connection(lambda: Floor(done), host, port, ssl=context)
@@ -207,6 +210,11 @@ def floor_asyncio(url: str, ca: str | None) -> int:
         return count
 
     return asyncio.run(run())
+
+
+def floor_timer(url: str, ca: str | None) -> int:
+    """The same in a loop that has to look at a timer, as who wants to know of silence must."""
+    return floor_asyncio(url, ca, timer=True)
 
 
 def floor_sockets(url: str, ca: str | None) -> int:
@@ -232,6 +240,7 @@ OURS: dict[str, tuple[list[str], Callable[[str, str | None], int]]] = {
 }
 FLOORS: dict[str, tuple[list[str], Callable[[str, str | None], int]]] = {
     FLOOR: ([], floor_asyncio),
+    "floor: asyncio, with a timer": ([], floor_timer),
     "floor: sockets": ([], floor_sockets),
 }
 CONTESTANTS = OURS | CLIENTS | FLOORS
