@@ -28,8 +28,8 @@ Our drivers run complete, with limits, metrics, timers and heartbeat on, and are
 ``async for`` unless the row says ``on_event``. What the peers are, and how each is driven, stands
 in ``peers.py``. The floors do what nobody can do without, with this library's body reader and
 parser, and nothing else: *floor: asyncio* is a bare BufferedProtocol, *floor: sockets* a blocking
-recv. *With a timer* the loop has one to look at, three hundred seconds away: whoever wants to know of
-silence needs one, and each wait of the loop is dearer for it.
+recv. *With a timer* the loop has one to look at, three hundred seconds away: whoever wants to know
+of silence needs one, and each wait of the loop is dearer for it.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """The two faces of a connection, without a loop: what they wait for is moved on by hand."""
 
+from collections import deque
 from collections.abc import Coroutine, Generator
 from contextlib import nullcontext
 from types import coroutine
@@ -10,6 +11,7 @@ import pytest
 from driver_diary import HEAD, URL, Diary, S, events, state_of
 from sansio_sse import (
     AsyncConnectionDriver,
+    Comment,
     ConnectError,
     ConnectionClosed,
     ConnectionConfig,
@@ -123,6 +125,21 @@ def test_iterating_gives_what_is_there_waits_for_more_and_ends() -> None:
     assert waiting.result().data == "2"
     connection._disconnect_now()
     with pytest.raises(StopAsyncIteration):
+        Running(connection.__anext__()).step()
+
+
+def test_iterating_reads_on_when_half_of_a_full_buffer_is_free() -> None:
+    connection = entered(1, 2, 3, 4, config=ConnectionConfig(buffer_size=4))
+    assert ("stop reading", 1) in connection.done
+    assert done(connection.__anext__()).data == "1"
+    assert ("read", 1) not in connection.done
+    assert done(connection.__anext__()).data == "2"
+    assert ("read", 1) in connection.done
+
+
+def test_a_callback_has_the_events_and_an_iterator_says_so() -> None:
+    connection = entered(on_event=lambda connection, event: None)
+    with pytest.raises(LocalProtocolError, match="on_event"):
         Running(connection.__anext__()).step()
 
 
@@ -267,6 +284,42 @@ def test_whoever_reads_turns_the_crank() -> None:
     assert iter(connection) is connection
     connection.script = [lambda: connection.receives(events(2)), connection._disconnect_now]
     assert [event.data for event in connection if isinstance(event, ServerSentEvent)] == ["1", "2"]
+
+
+def test_what_is_no_event_moves_no_cursor() -> None:
+    connection = opened(1, include=["comments"])
+    connection.receives(b": a comment\n\n" + events(2))
+    found: list[Any] = [next(connection) for _ in range(3)]
+    assert isinstance(found[1], Comment)
+    assert connection.last_event_id == found[2].id
+
+
+def test_an_event_that_another_thread_has_thrown_away_is_not_missed() -> None:
+    class Emptied(deque[Any]):
+        """As it looks to who has seen an event in it just before."""
+
+        def popleft(self) -> Any:
+            if "an event" in self:
+                self.clear()
+            return super().popleft()
+
+    connection = opened()
+    connection._buffer = Emptied(["an event"])
+    connection.script = [lambda: connection.receives(events(2))]
+    assert next(connection).data == "2"
+
+
+def test_whose_turn_it_is_no_more_takes_nobody_elses_away() -> None:
+    connection = opened()
+    somebody = object()
+
+    def taken_over() -> None:
+        connection._reading_now = somebody
+        connection.receives(events(1))
+
+    connection.script = [taken_over]
+    assert next(connection).data == "1"
+    assert connection._reading_now is somebody
 
 
 def test_timers_fire_while_somebody_waits() -> None:

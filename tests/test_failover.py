@@ -128,8 +128,10 @@ def test_endpoints_of_equal_priority_are_taken_in_turn() -> None:
     assert taken == ["a", "b", "a", "b"]
 
 
-def test_a_stream_that_is_cut_after_an_event_goes_on_where_it_was() -> None:
-    play = Over(A, B).accepted(body=EVENT)
+@pytest.mark.parametrize("until", [None, "[DONE]"])  # one event is looked at, or all
+def test_a_stream_that_is_cut_after_events_goes_on_where_it_was(until: str | None) -> None:
+    play = Over(A, B, machine={"until": until}).accepted(body=EVENT)
+    play.body(EVENT)
     play.lost()  # a server that rotates its streams, for one
     assert play.goes_on().where == "a"
 

@@ -557,6 +557,15 @@ def test_a_member_that_is_lost_is_pooled_and_heals() -> None:
     assert granted(pool, "next").member == member
 
 
+def test_a_member_goes_from_hand_to_hand() -> None:
+    pool = Outside(max_size=1)
+    held = lease(pool, "me")
+    pool.acquire("next")
+    pool.release(held)
+    assert granted(pool, "next").member == granted(pool, "me").member
+    assert not pool.took(MemberChanged), "it was in use, and is"
+
+
 def test_a_lease_is_released_once() -> None:
     pool = Outside()
     held = lease(pool, "me")
@@ -709,6 +718,22 @@ def test_an_answer_that_nobody_waits_for_is_ignored() -> None:
     assert not pool.machine.connected(member, 0.0)
     assert not pool.machine.attempt_failed(member, REFUSED, 0.0)
     assert not pool.machine.event_seen(member, 0.0)
+
+
+def test_what_is_gone_is_not_heard_and_has_no_timers() -> None:
+    pool = Outside(max_lifetime=100.0, random=0.0)
+    pool.release(lease(pool, "me"), unread="close")
+    member = granted(pool, "me").member
+    assert not pool.machine.admission_requested(member, 2, 0.0)
+    assert not pool.machine.connected(member, 0.0)
+    assert not pool.machine.attempt_failed(member, REFUSED, 0.0)
+    assert not pool.machine.event_seen(member, 0.0)
+    assert not pool.machine.lost(member, 0.0, DROPPED)
+    assert not pool.machine.failed(member, FORBIDDEN, 0.0)
+    for now in (1.0, 100.0):  # the first is too early for anything
+        pool.now = now
+        pool.tick()
+        assert not pool.actions
 
 
 # --- Moving ---------------------------------------------------------------------------------------

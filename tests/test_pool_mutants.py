@@ -1,94 +1,71 @@
-"""Bugs planted in the pool's machines, and what finds each of them: mostly the model.
-
-Every mutant is a small change of a module's source. It is loaded beside the real package, with the
-model loaded anew on top of it.
-"""
-
-import importlib
-import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+"""Bugs planted in the pool's machines, and what finds each of them: mostly the model."""
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
-from test_machine_mutants import Planted, source_of
-
-# The model stops at the first bug, so that it may look far; in sound machines it looks less far.
-BOUNDED = settings(
-    max_examples=300,
-    stateful_step_count=50,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow],
-)
-
+from mutants import NEAR, Mutant, check, planted, source_of
 
 MODEL = "test_pool_model.PoolModel"
-
-
-class Mutant(NamedTuple):
-    module: str
-    right: str
-    wrong: str
-    killer: str = MODEL
-    """The model, or a test (module.name) of what the model comes upon too seldom."""
-
 
 MUTANTS = {
     "a waiter is granted twice": Mutant(
         "pool",
         "        del self._waiters[waiting.token]\n        same_key",
         "        same_key",
+        MODEL,
     ),
     "a cancelled waiter is granted": Mutant(
         "pool",
         '_count("cancellations")\n            self._forget_waiter(waiting, actions)\n',
         '_count("cancellations")\n',
+        MODEL,
     ),
     "one member too many": Mutant(
         "pool",
         "            elif len(self._members) < self._config.max_size:",
         "            elif len(self._members) <= self._config.max_size:",
+        MODEL,
     ),
     "a place stays empty": Mutant(
         "pool",
         "            elif len(self._members) < self._config.max_size:",
         "            elif len(self._members) < self._config.max_size - 1:",
+        MODEL,
     ),
     "too many are kept warm": Mutant(
         "pool",
         "            and len(self._members) < config.max_size\n",
         "",
+        MODEL,
     ),
     "an idle member serves any key": Mutant(
         "pool",
         "        idle = self._idle.latest(key)\n        if idle is not None",
         "        idle = self._idle.first() if self._idle else None\n        if idle is not None",
+        MODEL,
     ),
     "what is being connected serves any key": Mutant(
         "pool",
         "            spare = self._spare.latest(waiting.key)\n",
         "            spare = self._spare.first() if self._spare else None\n",
+        MODEL,
     ),
     "the last waiter is first": Mutant(
         "pool",
         "        first = next(iter(same_key.values())) if same_key else None",
         "        first = next(reversed(same_key.values())) if same_key else None",
+        MODEL,
     ),
     "who comes later gets the place": Mutant(
         "pool",
         "(waiting.number, next(self._numbers), waiting)",
         "(-waiting.number, next(self._numbers), waiting)",
+        MODEL,
     ),
     "a key that has an idle member evicts it for nobody": Mutant(
         "pool",
         "            or first.number <= self._wanting[0][0]\n",
         "            or True\n",
+        MODEL,
     ),
     "attempts that are given up count for ever": Mutant(
         "pool",
@@ -96,11 +73,13 @@ MUTANTS = {
         "            assert member.endpoint is not None\n            self._endpoints.given_up",
         "            member.attempting = False\n            assert member.endpoint is not None\n"
         "            self._endpoints.given_up",
+        MODEL,
     ),
     "the endpoint is not told of an attempt that is given up": Mutant(
         "pool",
         "            self._endpoints.given_up(member.endpoint)\n",
         "",
+        MODEL,
     ),
     "one attempt too many": Mutant(
         "pool",
@@ -112,16 +91,19 @@ MUTANTS = {
         "pool",
         "        while timers and timers[0][0] <= self._now:",
         "        while timers and timers[0][0] < self._now - 0.5:",
+        MODEL,
     ),
     "a deadline is forgotten": Mutant(
         "pool",
         '        self._call_at(waiting.deadline, "waiter", waiting)\n',
         "",
+        MODEL,
     ),
     "a failed member keeps its place for ever": Mutant(
         "pool",
         '            self._close(member, "failed", actions)\n        elif',
         "            pass\n        elif",
+        MODEL,
     ),
     "a leased member is closed for being idle": Mutant(
         "pool",
@@ -151,21 +133,25 @@ MUTANTS = {
         "pool",
         "        elif member.finished:\n",
         "        elif False:\n",
+        MODEL,
     ),
     "idle time begins with the first time": Mutant(
         "pool",
         "        member.idle_since = self._now\n",
         "        member.idle_since = member.idle_since or self._now\n",
+        MODEL,
     ),
     "close forgets who waits": Mutant(
         "pool",
         "        for waiting in list(self._waiters.values()):\n            error = PoolClosed",
         "        for waiting in list(self._waiters.values())[1:]:\n            error = PoolClosed",
+        "test_pool.test_a_closed_pool_refuses_rejects_and_closes",
     ),
     "the grace never ends": Mutant(
         "pool",
         "and self._now >= self._closing_at and self._leases:\n",
         "and False:\n",
+        MODEL,
     ),
     "a second close prolongs the grace": Mutant(
         "pool",
@@ -207,6 +193,7 @@ MUTANTS = {
         "pool",
         "        keep = known is None or known == domain\n",
         "        keep = True\n",
+        MODEL,
     ),
     "moves know no limit": Mutant(
         "pool",
@@ -225,6 +212,7 @@ MUTANTS = {
         "            self._lapse(member, actions)\n            self._note_loss(member, None)\n"
         "            member.target",
         "            self._note_loss(member, None)\n            member.target",
+        "test_pool.test_an_idle_stream_that_moves_is_not_handed_out",
     ),
     "a stream that is to start anew is healthy": Mutant(
         "pool",
@@ -236,26 +224,31 @@ MUTANTS = {
         "endpoints",
         "            if place.successes_in_a_row >= self._config.successes:\n",
         "            if place.successes_in_a_row > self._config.successes:\n",
+        MODEL,
     ),
     "a breaker opens late": Mutant(
         "endpoints",
         "        enough = place.failures_in_a_row >= self._config.failures\n",
         "        enough = place.failures_in_a_row > self._config.failures\n",
+        MODEL,
     ),
     "an open breaker lets something through": Mutant(
         "endpoints",
         "            return now >= place.open_until\n",
         "            return now >= place.open_until - 5.0\n",
+        MODEL,
     ),
     "a half-open breaker lets all through": Mutant(
         "endpoints",
         "        return place.connecting < self._config.half_open\n",
         "        return True\n",
+        "test_endpoints.test_an_open_breaker_lets_nothing_through_before_its_time_and_then_a_few",
     ),
     "half open is for ever": Mutant(
         "endpoints",
         "        if place.breaker is _HALF_OPEN or (place.breaker is _CLOSED and enough):\n",
         "        if place.breaker is _CLOSED and enough:\n",
+        MODEL,
     ),
     "priority is ignored": Mutant(
         "endpoints",
@@ -279,54 +272,25 @@ MUTANTS = {
         "endpoints",
         "silent or not (gave or lived >= self._config.failback_after)",
         "silent",
+        MODEL,
     ),
 }
-
-
-def affected(name: str) -> bool:
-    return name.partition(".")[0] == "sansio_sse" or name.startswith(("pool_play", "test_pool"))
-
-
-@contextmanager
-def planted(mutant: Mutant) -> Generator[None]:
-    """The package with the bug in it, until the end of the block."""
-    source = source_of(mutant.module)
-    assert source.count(mutant.right) == 1, "what is to be changed stands there once"
-    finder = Planted(f"sansio_sse.{mutant.module}", source.replace(mutant.right, mutant.wrong))
-    real = {name: module for name, module in sys.modules.items() if affected(name)}
-    for name in real:
-        del sys.modules[name]
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if affected(name)]:
-            del sys.modules[name]
-        sys.modules.update(real)
-
-
-def check(killer: str, bound: settings = BOUNDED) -> Callable[[], object]:
-    """The model or test of that name, loaded on top of the package as it now is."""
-    module, _, name = killer.partition(".")
-    found: Any = getattr(importlib.import_module(module), name)
-    if isinstance(found, type):
-        return lambda: run_state_machine_as_test(found, settings=bound)
-    return found  # type: ignore[no-any-return]  # a test has no arguments
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_every_planted_bug_is_found(name: str) -> None:
     mutant = MUTANTS[name]
-    with planted(mutant):
+    with planted(mutant.module, mutant.source()):
         search = check(mutant.killer)
         with pytest.raises(Exception):  # noqa: B017, PT011  # a bug may show in any way
             search()
 
 
-@pytest.mark.parametrize("killer", sorted({mutant.killer for mutant in MUTANTS.values()}))
-def test_what_finds_them_finds_nothing_in_the_real_machines(killer: str) -> None:
-    check(killer, settings(BOUNDED, max_examples=30))()
+@pytest.mark.parametrize("module", sorted({mutant.module for mutant in MUTANTS.values()}))
+def test_what_finds_them_finds_nothing_in_the_real_machines(module: str) -> None:
+    with planted(module, source_of(module)):
+        for killer in sorted({m.killer for m in MUTANTS.values() if m.module == module}):
+            check(killer, NEAR)()
 
 
 def test_there_are_enough_and_in_both_machines() -> None:
