@@ -6,9 +6,40 @@ from mutants import NEAR, Mutant, check, planted, source_of
 
 CONNECTION_MODEL = "test_connection_model.ConnectionModel"
 WIRE_MODEL = "test_wire_model.WireModel"
+WAY_OF_BYTES = "test_way_of_bytes.test_a_wire_counts_and_answers_as_its_connection_does"
 FAILOVER_MODEL = "test_failover.AnyHistory"
 
 MUTANTS = {
+    "in one go, nobody notes when the last event came": Mutant(
+        "wire",
+        "                metrics.last_event = now\n",
+        "",
+        WAY_OF_BYTES,
+    ),
+    "in one go, nobody notes a silence": Mutant(
+        "wire",
+        "                metrics.longest_silence = silence\n",
+        "                pass\n",
+        WAY_OF_BYTES,
+    ),
+    "in one go, a stream that ended is taken for one that goes on": Mutant(
+        "wire",
+        "            if parser.error is not None:\n",
+        "            if False:\n",
+        WAY_OF_BYTES,
+    ),
+    "in one function, a full buffer stops nobody": Mutant(
+        "driver",
+        "                    if len(buffer) >= self._size and not self._paused:\n",
+        "                    if False:\n",
+        "test_way_of_bytes.test_a_driver_does_the_same_in_one_function_or_three:block",
+    ),
+    "in one function, a buffer overflows": Mutant(
+        "driver",
+        "                elif buffer is None or len(buffer) >= self._size:\n",
+        "                elif buffer is None:\n",
+        "test_way_of_bytes.test_a_driver_does_the_same_in_one_function_or_three:error",
+    ),
     "the cursor is forgotten with the stream": Mutant(
         "connection",
         "        self._cursor = cursor\n        self._gave_id",
