@@ -34,6 +34,8 @@ and writes the *verbs*, about ten small methods, none of which decides anything:
 ``_ended()``                 (optional) CLOSED: let go of what serves all transports
 ``_released()``              whether nothing is left of this connection outside of it
 ============================ =====================================================================
+
+What a transport reads goes to ``_bytes_received(transport, data)``, all other news to ``_take(…)``.
 """
 
 import itertools

@@ -104,10 +104,14 @@ class Link(asyncio.BufferedProtocol):
         # an event costs, when events come one by one. This is a callback of the loop, in which no
         # task is running, so the task can go on right here.
         if owner._buffer and not reader.done():
-            [(callback, context)] = reader._callbacks
-            reader.remove_done_callback(callback)
-            reader.set_result(None)
-            context.run(callback, reader)
+            waiting = reader._callbacks
+            if waiting is not None and len(waiting) == 1:
+                [(callback, context)] = waiting
+                reader.remove_done_callback(callback)
+                reader.set_result(None)
+                context.run(callback, reader)
+            else:
+                reader.set_result(None)  # who waits is no task, or not alone
 
     def eof_received(self) -> None:
         """The peer ended its side."""

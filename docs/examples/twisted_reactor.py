@@ -45,7 +45,7 @@ class Link(Protocol):
         self.connection._take(WireMachine.transport_opened, self.number)
 
     def dataReceived(self, data: bytes) -> None:
-        self.connection._take(WireMachine.bytes_received, self.number, data)
+        self.connection._bytes_received(self.number, data)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
         if isinstance(reason.value, ConnectionDone):  # an EOF, which is no failure

@@ -228,6 +228,45 @@ async def test_whatever_ends_a_stream_wakes_its_reader(sse: Face) -> None:
                 assert isinstance(reader.exception(), kind)
 
 
+async def test_who_waits_beside_the_reader_is_told_in_its_turn(sse: Face) -> None:
+    def script(peer: Peer, seen: Seen) -> None:
+        peer.stream()
+        peer.wait()
+        peer.event("hello")
+        peer.stall()
+
+    told: list[str] = []
+    with Server(script) as server:
+        async with connect(server.url, config=quick()) as connection:
+            reader = asyncio.create_task(anext(connection))
+            await until_it_waits(connection)
+            assert connection._reader is not None
+            connection._reader.add_done_callback(lambda _: told.append("too"))
+            server.go.set()
+            assert (await reader).data == "hello"
+            assert told == ["too"]
+
+
+async def test_a_reader_that_no_task_drives_is_told_in_its_turn(sse: Face) -> None:
+    def script(peer: Peer, seen: Seen) -> None:
+        peer.stream()
+        peer.wait()
+        peer.event("hello")
+        peer.stall()
+
+    with Server(script) as server:
+        async with connect(server.url, config=quick()) as connection:
+            reading = anext(connection)
+            waited_for = reading.send(None)  # what a task would do, and then forget to wait
+            server.go.set()
+            async with asyncio.timeout(5):
+                while not waited_for.done():  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.001)
+            with pytest.raises(StopIteration) as stopped:
+                reading.send(None)
+            assert stopped.value.value.data == "hello"
+
+
 def test_in_debug_mode_too() -> None:
     async def main(url: str) -> list[str]:
         found: list[str] = []
