@@ -425,4 +425,4 @@ def test_there_are_enough_and_in_every_machine() -> None:
     assert len(MUTANTS) >= 20
     modules = {mutant.module for mutant in MUTANTS.values()}
     theirs = {"reconnection", "heartbeat", "attempt", "endpoints"}
-    assert modules == theirs | {"connection", "wire", "failover"}
+    assert modules == theirs | {"connection", "wire", "failover", "driver"}
