@@ -45,6 +45,7 @@ import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -323,34 +324,26 @@ def launchdarkly_sync(url: str, ca: str | None) -> int:
         return counted(client.events)
 
 
-def openai_async(url: str, ca: str | None) -> int:
-    from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient
+def sdk_async(package: str, client: str) -> Callable[[str, str | None], int]:
+    """Both SDKs are made by one generator, and have the same names."""
 
-    async def run() -> int:
-        base, path = based(url)
-        own = DefaultAsyncHttpxClient(verify=trusting(ca)) if ca else None
-        async with AsyncOpenAI(api_key="none", base_url=base, http_client=own) as client:
-            stream = await client.get(
-                path, cast_to=object, stream=True, stream_cls=AsyncStream[object]
-            )
-            return await acounted(stream)
+    def read(url: str, ca: str | None) -> int:
+        sdk = import_module(package)
 
-    return asyncio.run(run())
+        async def run() -> int:
+            base, path = based(url)
+            own = sdk.DefaultAsyncHttpxClient(verify=trusting(ca)) if ca else None
+            async with getattr(sdk, client)(
+                api_key="none", base_url=base, http_client=own
+            ) as connected:
+                stream = await connected.get(
+                    path, cast_to=object, stream=True, stream_cls=sdk.AsyncStream[object]
+                )
+                return await acounted(stream)
 
+        return asyncio.run(run())
 
-def anthropic_async(url: str, ca: str | None) -> int:
-    from anthropic import AsyncAnthropic, AsyncStream, DefaultAsyncHttpxClient
-
-    async def run() -> int:
-        base, path = based(url)
-        own = DefaultAsyncHttpxClient(verify=trusting(ca)) if ca else None
-        async with AsyncAnthropic(api_key="none", base_url=base, http_client=own) as client:
-            stream = await client.get(
-                path, cast_to=object, stream=True, stream_cls=AsyncStream[object]
-            )
-            return await acounted(stream)
-
-    return asyncio.run(run())
+    return read
 
 
 def based(url: str) -> tuple[str, str]:
@@ -369,8 +362,8 @@ CLIENTS: dict[str, tuple[list[str], Callable[[str, str | None], int]]] = {
         ["urllib3", "launchdarkly-eventsource"],
         launchdarkly_sync,
     ),
-    "openai SDK, JSON": (["openai", "httpx2"], openai_async),
-    "anthropic SDK, JSON": (["anthropic", "httpx2"], anthropic_async),
+    "openai SDK, JSON": (["openai", "httpx2"], sdk_async("openai", "AsyncOpenAI")),
+    "anthropic SDK, JSON": (["anthropic", "httpx2"], sdk_async("anthropic", "AsyncAnthropic")),
 }
 
 

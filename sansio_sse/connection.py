@@ -890,7 +890,6 @@ class ConnectionMachine:
             ids="ids" in include,
         )
         self._accepted_at = self._last_life = now
-        self._settled = False
         self._phase_at = 0.0
         metrics = self.metrics
         metrics.last_connect = now

@@ -5,7 +5,7 @@ that yield whenever they have to wait. A face runs them over its driver's ``_wai
 all it does. The two have the same methods with the same meaning; only ``aclose`` is async alone.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -306,44 +306,26 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
                     self._delivered = buffered.id
                 return buffered
         try:
-            return self._next()
+            return self._call(self._next)
         except ConnectionClosed:
             raise StopIteration from None
 
     def _look(self) -> EventT | None:
         """Return what is buffered, without waiting."""
-        self._alone()
-        try:
-            with self._inside:
-                self._calling = True
-                try:
-                    return self._poll()
-                finally:
-                    self._calling = False
-        finally:
-            self._left()
+        return self._call(self._poll)
 
     def _next(self) -> EventT:
         """Do as ``receive()`` does, without its machinery: who keeps up is here at each event."""
-        self._alone()
-        try:
-            with self._inside:
-                self._calling = True
-                try:
-                    event = self._poll()
-                    if event is None:
-                        reader = self._begin_reading()
-                        try:
-                            while (event := self._poll()) is None:
-                                self._wait(None)
-                        finally:
-                            if self._reading_now is reader:
-                                self._reading_now = None
-                    return event
-                finally:
-                    self._calling = False
-        finally:
-            self._left()
+        event = self._poll()
+        if event is None:
+            reader = self._begin_reading()
+            try:
+                while (event := self._poll()) is None:
+                    self._wait(None)
+            finally:
+                if self._reading_now is reader:
+                    self._reading_now = None
+        return event
 
     def receive(self, timeout: float | None = None) -> EventT:
         """Return the next event; cancelled or timed out, it loses nothing.
@@ -397,12 +379,17 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
         return (yield from waiting)
 
     def _run(self, waiting: Waiting[T]) -> T:
+        result: T = self._call(self._run_inside, waiting)
+        return result
+
+    def _call(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function as the one who is inside."""
         self._alone()
         try:
             with self._inside:
                 self._calling = True
                 try:
-                    return self._run_inside(waiting)
+                    return function(*args)
                 finally:
                     self._calling = False
         finally:

@@ -250,9 +250,7 @@ class Http1Exchange:
             self.body = CloseDelimitedBody()
         self.keep_alive = keep_alive
         headers = tuple(event.headers.raw_items())
-        # Ten thousand streams of one server share what is the same in all of them. Not what is
-        # long, or may be a credential: that is to go when its response goes.
-        shared = all(len(value) <= 64 and name.lower() in _SHARED for name, value in headers)
+        shared = all(_may_be_shared(name, value) for name, value in headers)
         make = _shared_response if shared else _response
         self.response = make(event.status_code, headers, event.http_version)
 
@@ -278,15 +276,24 @@ _shared_response = lru_cache(maxsize=256)(_response)
 _VERSIONS = {b"1.0": "1.0", b"1.1": "1.1"}
 
 
+def _may_be_shared(name: bytes, value: bytes) -> bool:
+    """Tell whether ten thousand streams of one server may share a header.
+
+    Not what is long, or may be a credential: that is to go when its response goes.
+    """
+    return len(value) <= 64 and name.lower() in _SHARED
+
+
 def _header(name: bytes, value: bytes) -> tuple[str, str]:
-    if len(value) > 64 or name.lower() not in _SHARED:
-        return name.decode("ascii"), value.decode("latin-1")
-    return _shared_header(name, value)
+    decode = _shared_header if _may_be_shared(name, value) else _decoded_header
+    return decode(name, value)
 
 
-@lru_cache(maxsize=1024)
-def _shared_header(name: bytes, value: bytes) -> tuple[str, str]:
+def _decoded_header(name: bytes, value: bytes) -> tuple[str, str]:
     return name.decode("ascii"), value.decode("latin-1")
+
+
+_shared_header = lru_cache(maxsize=1024)(_decoded_header)
 
 
 def _value(name: str, value: str) -> bytes:

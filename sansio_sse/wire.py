@@ -270,12 +270,10 @@ class WireMachine:
             return self._other_received(transport, data, now)
         payload = body.feed(data)
         parser = connection._parser
-        actions: Sequence[WireAction]
         answer: Any  # news for a connection are news for its wire, unless something else comes up
         if not connection._settled or parser is None or connection._decoder is not None:
             # An empty payload is reported too: the bytes of a chunk header are a sign of life.
             answer = connection.body_received(transport, payload, now)
-            actions = answer
         else:
             # The way of nearly every event: what body_received would do, without the call.
             if now > connection._now:
@@ -289,15 +287,14 @@ class WireMachine:
             connection._last_life = now
             metrics.bytes_received += len(payload)
             answer = parser.feed(payload)
-            actions = answer
-            if actions:
-                metrics.events_received += len(actions)
+            if answer:
+                metrics.events_received += len(answer)
                 metrics.last_event = now
             if parser.error is not None:
                 answer = connection._after_data(answer)
-                actions = answer
         if body.complete or body.error is not None or connection._state is not _CONNECTED:
-            return self._after_body(transport, body, actions, now)
+            return self._after_body(transport, body, answer, now)
+        actions: Sequence[WireAction] = answer
         return actions
 
     def end_received(self, transport: int, now: float) -> Sequence[WireAction]:

@@ -1,7 +1,6 @@
 """The examples of the documentation run, and the page that explains one quotes all of it."""
 
 import ast
-import importlib.util
 import re
 import select
 import threading
@@ -13,7 +12,7 @@ import pytest
 
 from contract.server import Peer, Seen, Server
 from examples import CUT_ONCE, EXAMPLES, TICKS, run_example
-from tree import ROOT
+from tree import ROOT, module_at
 
 PAGE = (ROOT / "docs" / "howto" / "own-loop.md").read_text(encoding="utf-8")
 LOOPS = ["selectors_loop.py", "twisted_reactor.py"]
@@ -39,12 +38,7 @@ def test_a_loop_ends_with_what_ended_the_stream(name: str) -> None:
 
 def bare_loop() -> Any:
     """The module, to look inside of it."""
-    spec = importlib.util.spec_from_file_location("bare_loop", EXAMPLES / "selectors_loop.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(EXAMPLES / "selectors_loop.py")
 
 
 def test_the_bare_loop_lets_go_of_its_sockets_when_nobody_iterates_any_more() -> None:

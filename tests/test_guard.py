@@ -1,7 +1,6 @@
 """The guard of the benchmarks finds what is worse, and is not content where it has seen nothing."""
 
 import asyncio
-import importlib.util
 from configparser import ConfigParser
 from math import nan
 from pathlib import Path
@@ -9,20 +8,14 @@ from typing import Any
 
 import pytest
 
-from tree import ROOT
+from tree import ROOT, module_at
 
 BENCHMARKS = ROOT / "benchmarks"
 
 
 @pytest.fixture
 def guard() -> Any:
-    """The script as a module: it is not on the path, so mypy cannot know what is in it."""
-    spec = importlib.util.spec_from_file_location("guard", BENCHMARKS / "guard.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(BENCHMARKS / "guard.py")
 
 
 @pytest.fixture

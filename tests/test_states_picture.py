@@ -1,6 +1,5 @@
 """The picture of the states is drawn from the table, and the committed one is not stale."""
 
-import importlib.util
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -10,18 +9,12 @@ import pytest
 
 from sansio_sse.members import MEMBER_TRANSITIONS, MemberState
 from sansio_sse.states import TRANSITIONS, ConnectionState
-from tree import ROOT
+from tree import ROOT, module_at
 
 
 @pytest.fixture
 def script() -> Any:
-    """The drawing script as a module: it is not on the path, so mypy cannot know what is in it."""
-    spec = importlib.util.spec_from_file_location("draw_states", ROOT / "docs" / "draw_states.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "docs" / "draw_states.py")
 
 
 def test_the_committed_picture_is_not_stale(script: Any) -> None:

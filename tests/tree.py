@@ -3,12 +3,23 @@
 import importlib.util
 import pkgutil
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = [
     "sansio_sse",
     *sorted(path.parent.name for path in ROOT.glob("backends/*/__init__.py")),
 ]
+
+
+def module_at(path: Path) -> Any:
+    """The module of a script that is not on the path, so mypy cannot know what is in it."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def folder_of(package: str) -> Path:

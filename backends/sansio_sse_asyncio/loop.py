@@ -55,8 +55,8 @@ class LoopVerbs:
     def _fired(self) -> None:
         self._timer = None
         assert self._loop is not None
-        # In a while: uvloop looks at timers before sockets, and if what is due comes after a reader
-        # who was busy for long, there may be bytes.
+        # Not now: uvloop looks at timers before sockets, and after a callback that took long there
+        # may be bytes which are to be read first.
         self._loop.call_soon(self._deadline_reached)
 
     def _wake(self) -> None:

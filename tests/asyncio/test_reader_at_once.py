@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from contract.common import quick, stay, turn_away
+from contract.common import go_on, quick, stay, turn_away
 from contract.face import Face
 from contract.server import Peer, Script, Seen, Server
 from sansio_sse import ConnectionConfig, ConnectionState, HTTPStatusError, LocalProtocolError
@@ -98,13 +98,7 @@ async def test_readers_that_time_out_lose_nothing(sse: Face) -> None:
 
 
 async def test_who_is_cancelled_as_an_event_comes_leaves_it_to_the_next(sse: Face) -> None:
-    def script(peer: Peer, seen: Seen) -> None:
-        peer.stream()
-        peer.wait()
-        peer.event("hello")
-        peer.stall()
-
-    with Server(script) as server:
+    with Server(go_on(then="hello")) as server:
         async with connect(server.url, config=quick()) as connection:
             first = asyncio.create_task(anext(connection))
             await until_it_waits(connection)
@@ -121,14 +115,7 @@ async def test_who_is_cancelled_as_an_event_comes_leaves_it_to_the_next(sse: Fac
 
 @pytest.mark.parametrize("way", ["async for", "receive"])
 async def test_a_second_reader_is_told_and_the_first_goes_on(sse: Face, way: str) -> None:
-    def script(peer: Peer, seen: Seen) -> None:
-        peer.stream()
-        peer.event("first")
-        peer.wait()
-        peer.event("second")
-        peer.stall()
-
-    with Server(script) as server:
+    with Server(go_on("first", then="second")) as server:
         async with connect(server.url, config=quick()) as connection:
             assert (await anext(connection)).data == "first"
             reader = asyncio.create_task(anext(connection))
@@ -229,14 +216,8 @@ async def test_whatever_ends_a_stream_wakes_its_reader(sse: Face) -> None:
 
 
 async def test_who_waits_beside_the_reader_is_told_in_its_turn(sse: Face) -> None:
-    def script(peer: Peer, seen: Seen) -> None:
-        peer.stream()
-        peer.wait()
-        peer.event("hello")
-        peer.stall()
-
     told: list[str] = []
-    with Server(script) as server:
+    with Server(go_on(then="hello")) as server:
         async with connect(server.url, config=quick()) as connection:
             reader = asyncio.create_task(anext(connection))
             await until_it_waits(connection)
@@ -248,13 +229,7 @@ async def test_who_waits_beside_the_reader_is_told_in_its_turn(sse: Face) -> Non
 
 
 async def test_a_reader_that_no_task_drives_is_told_in_its_turn(sse: Face) -> None:
-    def script(peer: Peer, seen: Seen) -> None:
-        peer.stream()
-        peer.wait()
-        peer.event("hello")
-        peer.stall()
-
-    with Server(script) as server:
+    with Server(go_on(then="hello")) as server:
         async with connect(server.url, config=quick()) as connection:
             reading = anext(connection)
             waited_for = reading.send(None)  # what a task would do, and then forget to wait
