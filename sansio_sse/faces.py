@@ -379,17 +379,16 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
         return (yield from waiting)
 
     def _run(self, waiting: Waiting[T]) -> T:
-        result: T = self._call(self._run_inside, waiting)
-        return result
+        return self._call(lambda: self._run_inside(waiting))
 
-    def _call(self, function: Callable[..., T], *args: Any) -> T:
+    def _call(self, function: Callable[[], T]) -> T:
         """Call a function as the one who is inside."""
         self._alone()
         try:
             with self._inside:
                 self._calling = True
                 try:
-                    return function(*args)
+                    return function()
                 finally:
                     self._calling = False
         finally:
