@@ -60,6 +60,7 @@ from .errors import (
     ConnectTimeout,
     ContentEncodingError,
     ContentTypeError,
+    EventDecodeError,
     EventTooLarge,
     HeartbeatTimeout,
     HTTPStatusError,
@@ -101,6 +102,7 @@ from .pool_faces import (
     SyncMerged,
     SyncSubscription,
 )
+from .profiles import AG_UI, ANTHROPIC, MCP, OPENAI, PLAIN, Profile, ResumeCursor
 from .states import TRANSITIONS, ConnectionState
 from .stream_set import (
     AsyncSetEvents,
@@ -111,13 +113,19 @@ from .stream_set import (
     SyncStreamSet,
 )
 from .timers import Timer
+from .typed import AsyncTyped, SyncTyped, typed
 from .wire import WireMachine
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AG_UI",
+    "ANTHROPIC",
+    "MCP",
     "MEMBER_TRANSITIONS",
     "NO_SLOTS",
+    "OPENAI",
+    "PLAIN",
     "TRANSITIONS",
     "Accept",
     "AsyncAcquiring",
@@ -128,6 +136,7 @@ __all__ = [
     "AsyncSetEvents",
     "AsyncStreamSet",
     "AsyncSubscription",
+    "AsyncTyped",
     "AsyncWatch",
     "Attempt",
     "Backlog",
@@ -160,6 +169,7 @@ __all__ = [
     "EndpointStats",
     "ErrorOccurred",
     "Event",
+    "EventDecodeError",
     "EventStreamParser",
     "EventT",
     "EventTooLarge",
@@ -198,6 +208,7 @@ __all__ = [
     "PostResponse",
     "PrepareRequest",
     "PrepareRequestHook",
+    "Profile",
     "ReconnectExhausted",
     "ReconnectionPolicy",
     "Release",
@@ -206,6 +217,7 @@ __all__ = [
     "RequestAdmission",
     "Response",
     "ResponseTimeout",
+    "ResumeCursor",
     "ResumeReading",
     "ResumeTransport",
     "Retry",
@@ -229,6 +241,7 @@ __all__ = [
     "SyncSetEvents",
     "SyncStreamSet",
     "SyncSubscription",
+    "SyncTyped",
     "SyncWatch",
     "TLSError",
     "Timeouts",
@@ -246,4 +259,5 @@ __all__ = [
     "encode_retry",
     "is_connection_error",
     "is_streaming_error",
+    "typed",
 ]

@@ -83,6 +83,7 @@ from .event_stream import EventStreamParser, ServerSentEvent
 from .heartbeat import Heartbeat, ping_request, ping_url, side_request
 from .http import Request, Response, is_idempotent
 from .metrics import ConnectionMetrics, Counters, HeartbeatCounters
+from .profiles import PLAIN, Profile, ResumeCursor
 from .reconnection import Reconnection
 from .states import TRANSITIONS, ConnectionState
 from .timers import Due, Timer, earlier
@@ -93,7 +94,9 @@ Include: TypeAlias = Literal["connected", "comments", "ids"]
 """What can join the events: ``Connected``, ``Comment`` and ``LastEventIdChanged``."""
 
 Until: TypeAlias = Callable[[ServerSentEvent], bool] | str
-"""What ends a finite stream: a predicate on events, or an event's data or type."""
+"""What ends a finite stream: a predicate on events, or an event's data or type.
+
+A :class:`~sansio_sse.profiles.Profile` is such a predicate, and says how to ask for the rest."""
 
 # Looking a member up on an Enum class costs 60 ns on 3.11, a global 10.
 _DISCONNECTED = ConnectionState.DISCONNECTED
@@ -144,8 +147,9 @@ class ConnectionMachine:
     :param config: everything else that can be configured.
     :param random: returns a number in [0, 1); the only source of chance, asked once per delay.
     :param last_event_id: the cursor to begin with.
-    :param until: what ends a finite stream: a predicate on events, or a string equal to an event's
-        data or type.
+    :param until: what ends a finite stream: a predicate on events, a string equal to an event's
+        data or type, or a :class:`~sansio_sse.profiles.Profile`, which says where the cursor is and
+        goes, too.
     :param decide: may overrule what a response means.
     :param prepare: ask for :class:`PrepareRequest` before each attempt.
     :param include: which of ``"connected"``, ``"comments"``, ``"ids"`` join the events.
@@ -329,7 +333,14 @@ class ConnectionMachine:
     @property
     def received_event_id(self) -> str:
         """The last event ID in force: what a reconnect sends."""
-        return self._cursor if self._parser is None else self._parser.last_event_id
+        if self._parser is None or self._rule.field is not None:
+            return self._cursor
+        return self._parser.last_event_id
+
+    @property
+    def _rule(self) -> ResumeCursor:
+        """Where the cursor is, and where it goes."""
+        return self._until.cursor if isinstance(self._until, Profile) else PLAIN.cursor
 
     @property
     def retries(self) -> int:
@@ -773,7 +784,8 @@ class ConnectionMachine:
             self._error = self._error or error  # an end that looked good is none for the reader
         else:
             self._fail(error, actions)
-        self._cursor = last_id
+        if self._rule.field is None:
+            self._cursor = last_id
         return self._armed(actions)
 
     def tick(self, now: float) -> Sequence[ConnectionAction]:
@@ -829,7 +841,7 @@ class ConnectionMachine:
             self.metrics.reconnect_attempts += 1
         else:
             self.metrics.connect_attempts += 1
-        request = _with_cursor(self._original, self._cursor)
+        request = self._rule.resume(self._original, self._cursor)
         if self._prepare:
             self._wait(Timer.PREPARE, now + self._config.timeouts.connect)
             actions.append(PrepareRequest(request, self._stream))
@@ -884,7 +896,7 @@ class ConnectionMachine:
         self._response = response
         self._decoder = decoder
         self._parser = EventStreamParser(
-            last_event_id=self._cursor,
+            last_event_id="" if self._rule.field else self._cursor,
             max_event_size=self._config.limits.event,
             comments="comments" in include,
             ids="ids" in include,
@@ -900,7 +912,12 @@ class ConnectionMachine:
             self._paused_at = now
             actions.append(PauseReading())
         if "connected" in include:
-            resumed = self._request.header("last-event-id") is not None
+            rule = self._rule
+            resumed = (
+                self._request.header(rule.name) is not None
+                if rule.place == "header"
+                else self._cursor != ""
+            )
             actions.append(Connected(retries, resumed, response))
 
     def _refusing_body(self, data: bytes) -> Sequence[ConnectionAction]:
@@ -951,9 +968,13 @@ class ConnectionMachine:
 
     def _up_to_terminal(self, events: Sequence[Event], until: Until) -> Sequence[Event]:
         """Cut after the terminal event, if it is here; what follows it is not ours."""
+        rule = self._rule
         for position, event in enumerate(events):
             if type(event) is not ServerSentEvent:
                 continue
+            if rule.field is not None and (cursor := rule.read(event)):
+                self._cursor = cursor
+                self._gave_id = self._gave_id or rule.promises
             try:
                 if not _is_terminal(event, until):
                     continue
@@ -1140,8 +1161,9 @@ class ConnectionMachine:
         """
         parser = self._parser
         assert parser is not None
-        self._cursor = cursor
-        self._gave_id = self._gave_id or parser.gave_id
+        if self._rule.field is None:
+            self._cursor = cursor
+            self._gave_id = self._gave_id or parser.gave_id
         if parser.retry is not None:
             self._memory().retry_floor = parser.retry / 1000
         self.metrics.comments_received += parser.comment_count
@@ -1372,12 +1394,6 @@ def _checked_cursor(last_event_id: str) -> str:
     if "\r" in last_event_id or "\n" in last_event_id or "\0" in last_event_id:
         raise ConfigError("last_event_id has a CR, LF or NUL")
     return last_event_id
-
-
-def _with_cursor(request: Request, cursor: str) -> Request:
-    # Blanks around it cannot be part of a field value (RFC 9110 5.5), and Fetch strips them.
-    value = cursor.strip(" \t")
-    return request.with_header("Last-Event-ID", value) if value else request
 
 
 def _is_terminal(event: ServerSentEvent, until: Until) -> bool:

@@ -788,6 +788,16 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             except Exception as error:
                 self._raised(error)
 
+    def event_failed(self, error: SSEError) -> None:
+        """Tell ``errors()``, ``on_error`` and the metrics of an event that is of no use.
+
+        For what stands between the stream and its reader, as :func:`~sansio_sse.typed.typed` does.
+        """
+        self._machine.explain(error)
+        self._machine.metrics.count_error(error.category)
+        self._watched(error)
+        self._report(error)
+
     def _call_back(self, callback: Callable[[Any, Any], object], argument: object) -> None:
         try:
             callback(self, argument)

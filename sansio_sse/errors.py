@@ -21,6 +21,7 @@ The tree::
      +-- LimitExceeded            something the peer sent is larger than a limit
      |    +-- EventTooLarge
      +-- BufferOverflow           the consumer is too slow and ``overflow="error"``
+     +-- EventDecodeError         one event's data is not what ``typed`` was told it is
      +-- ReconnectExhausted       all retries are used up; ``cause`` is the last failure
      +-- PoolTimeout, PoolClosed, NoEndpoint
      +-- ConnectionClosed         there is nothing more to read
@@ -48,6 +49,7 @@ __all__ = [
     "ConnectionLost",
     "ContentEncodingError",
     "ContentTypeError",
+    "EventDecodeError",
     "EventTooLarge",
     "HTTPStatusError",
     "HeartbeatTimeout",
@@ -347,6 +349,23 @@ class BufferOverflow(SSEError):
 
     category: Category = "usage"
     retryable: bool = False
+
+
+class EventDecodeError(SSEError):
+    """The data of one event could not be decoded; the stream goes on.
+
+    ``event`` is the event as it came, ``cause`` what the decoder raised. The message holds neither:
+    data has no business in a log.
+    """
+
+    category: Category = "protocol"
+    retryable: bool = False
+
+    def __init__(
+        self, message: str, *, event: Any = None, cause: BaseException | str | None = None
+    ) -> None:
+        super().__init__(message, cause=cause)
+        self.event = event
 
 
 class ReconnectExhausted(SSEError):

@@ -133,6 +133,11 @@ class _Lease:
         info: ConnectionInfo = self._hold.member.info()
         return info
 
+    def event_failed(self, error: SSEError) -> None:
+        """Tell the connection's errors of an event that is of no use; see ``Connection``."""
+        self._hold.check()
+        self._hold.member.event_failed(error)
+
     def release(self, unread: Unread = "keep") -> None:
         """Give the connection back; see ``ConnectionPool.release``."""
         self._pool.release(self, unread=unread)

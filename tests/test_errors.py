@@ -61,7 +61,7 @@ def test_every_error_has_a_category_and_a_message(kind: type[SSEError]) -> None:
 
 def test_what_trying_again_cannot_mend() -> None:
     words = """ContentTypeError ContentEncodingError TooManyRedirects InsecureRedirect LimitExceeded
-        EventTooLarge BufferOverflow ReconnectExhausted PoolClosed ConnectionClosed
+        EventDecodeError EventTooLarge BufferOverflow ReconnectExhausted PoolClosed ConnectionClosed
         LocalProtocolError ConfigError"""
     assert {kind.__name__ for kind in CLASSES if not kind.retryable} == set(words.split())
 

@@ -38,8 +38,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "states actions errors config timers metrics event_stream encoder http http1_body"
-        " content_coding admission machine_driver",
-        "reconnection heartbeat http1 endpoints attempt",
+        " content_coding admission machine_driver typed",
+        "reconnection heartbeat http1 endpoints attempt profiles",
         "connection members",
         "failover pool",
         "wire",
