@@ -26,10 +26,12 @@ from .actions import (
     SendBytes,
     SendPing,
     SendPost,
+    StartExchange,
     StateChanged,
     WireAction,
 )
 from .attempt import Accept, Attempt, Decide, Fail, Retry, Stop, Verdict
+from .carrier import Carrier
 from .config import (
     BreakerConfig,
     ConnectionConfig,
@@ -79,14 +81,17 @@ from .errors import (
     TLSError,
     TooManyRedirects,
     WriteTimeout,
+    describe,
     is_connection_error,
     is_streaming_error,
 )
 from .event_stream import Comment, EventStreamParser, LastEventIdChanged, ServerSentEvent
+from .exchange import ExchangeMachine
 from .faces import AsyncConnectionDriver, AsyncWatch, SyncConnectionDriver, SyncWatch
 from .failover import FailoverMachine
 from .group import GroupDriver, MemberDriver
 from .http import HeadersInput, Origin, Request, Response
+from .http1 import request_fields
 from .leases import AsyncLease, Backlog, SyncLease
 from .machine_driver import NO_SLOTS, MachineDriver, Waiting, Watcher
 from .members import MEMBER_TRANSITIONS, MemberChanged, MemberState, PoolStats
@@ -143,6 +148,7 @@ __all__ = [
     "BreakerConfig",
     "BreakerState",
     "BufferOverflow",
+    "Carrier",
     "CloseTransport",
     "Comment",
     "ConfigError",
@@ -173,6 +179,7 @@ __all__ = [
     "EventStreamParser",
     "EventT",
     "EventTooLarge",
+    "ExchangeMachine",
     "Fail",
     "FailoverMachine",
     "GroupDriver",
@@ -227,6 +234,7 @@ __all__ = [
     "SendPing",
     "SendPost",
     "ServerSentEvent",
+    "StartExchange",
     "StateChanged",
     "Stop",
     "StreamSetDriver",
@@ -254,10 +262,12 @@ __all__ = [
     "WireAction",
     "WireMachine",
     "WriteTimeout",
+    "describe",
     "encode_comment",
     "encode_event",
     "encode_retry",
     "is_connection_error",
     "is_streaming_error",
+    "request_fields",
     "typed",
 ]

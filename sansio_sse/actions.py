@@ -11,7 +11,8 @@ Three kinds, each a small immutable object:
   :class:`Release`, :class:`SendPing`, :class:`SendPost`, :class:`PauseReading`,
   :class:`ResumeReading`; at the level of bytes :class:`OpenTransport`, :class:`SendBytes`,
   :class:`CloseTransport`, :class:`KeepTransport`, :class:`PauseTransport`,
-  :class:`ResumeTransport`; and at both :class:`RequestAdmission` and :class:`PrepareRequest`.
+  :class:`ResumeTransport`, and in place of the first two, where an HTTP client does the rest,
+  :class:`StartExchange`; and at both :class:`RequestAdmission` and :class:`PrepareRequest`.
 
 Numbers: every exchange (a connect, each hop of a redirect, a ping, a post) has a number which is
 never used again, and so has every transport. Where a person sees a number (in ``ScheduleReconnect``
@@ -51,6 +52,7 @@ __all__ = [
     "SendBytes",
     "SendPing",
     "SendPost",
+    "StartExchange",
     "StateChanged",
     "WireAction",
 ]
@@ -241,6 +243,19 @@ class SendBytes:
 
 
 @dataclass(frozen=True, slots=True)
+class StartExchange:
+    """Have an HTTP client send ``request``, and tell what becomes of it.
+
+    With ``transport_opened``, ``request_sent``, ``response_received``, ``bytes_received`` and
+    ``end_received``, or ``exchange_failed``. For what is to be dropped, paused and resumed, the
+    exchange is a transport of its own.
+    """
+
+    exchange: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
 class CloseTransport:
     """Close at once, or stop opening; no answer."""
 
@@ -284,9 +299,10 @@ WireAction: TypeAlias = (
     | PrepareRequest
     | OpenTransport
     | SendBytes
+    | StartExchange
     | CloseTransport
     | KeepTransport
     | PauseTransport
     | ResumeTransport
 )
-"""What a :class:`~sansio_sse.wire.WireMachine` answers."""
+"""What a :class:`~sansio_sse.wire.WireMachine` answers, or one of its kind."""

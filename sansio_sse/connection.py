@@ -567,8 +567,7 @@ class ConnectionMachine:
     def transport_opened(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
         """The way is open and the request is being written: from here on a byte of it may arrive.
 
-        Told of a post, too. A client that cannot tell skips this and :meth:`request_sent` comes
-        first.
+        Told of a post, too. A client that cannot tell says :meth:`exchange_begun` instead.
         """
         now = self._clock(now)
         if attempt != self._stream or self._phase is not Timer.CONNECT:
@@ -578,12 +577,19 @@ class ConnectionMachine:
         self._wait(Timer.WRITE, now + self._config.timeouts.write)
         return self._armed([])
 
-    def request_sent(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
-        """The whole request has left; the response is waited for.
+    def exchange_begun(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
+        """An HTTP client is about it, and cannot tell when its way is open or its request written.
 
-        An HTTP client that cannot tell when that is calls this at once: ``timeouts.response`` then
-        bounds it all.
+        ``timeouts.response`` then bounds it all. Nothing counts as sent yet.
         """
+        now = self._clock(now)
+        if attempt != self._stream or self._phase is not Timer.CONNECT:
+            return NO_ACTIONS
+        self._wait(Timer.RESPONSE, now + self._config.timeouts.response)
+        return self._armed([])
+
+    def request_sent(self, attempt: int, now: float) -> Sequence[ConnectionAction]:
+        """The whole request has left; the response is waited for."""
         now = self._clock(now)
         if attempt != self._stream or self._phase not in (Timer.CONNECT, Timer.WRITE):
             self._note_post_sent(attempt)

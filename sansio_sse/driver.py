@@ -31,6 +31,8 @@ and writes the *verbs*, about ten small methods, none of which decides anything:
 ``_reading(transport, on)``  read, or do not
 ``_prepare(request, n)``     only for an async ``prepare_request``
 ``_unhandled(error)``        a callback raised and nobody takes errors
+``_exchange(n, request)``    (in place of ``_open`` and ``_send``, for a driver that has an HTTP
+                             client make the exchanges of an ``ExchangeMachine``)
 ``_ended()``                 (optional) CLOSED: let go of what serves all transports
 ``_released()``              whether nothing is left of this connection outside of it
 ============================ =====================================================================
@@ -59,9 +61,11 @@ from .actions import (
     ResumeTransport,
     ScheduleReconnect,
     SendBytes,
+    StartExchange,
     StateChanged,
 )
 from .attempt import Decide
+from .carrier import Carrier
 from .config import (
     DEFAULT_CONFIG,
     ConnectionConfig,
@@ -109,6 +113,7 @@ DriverT = TypeVar("DriverT", bound="ConnectionDriver")
 WireNews: TypeAlias = (
     OpenTransport
     | SendBytes
+    | StartExchange
     | CloseTransport
     | PauseTransport
     | ResumeTransport
@@ -258,6 +263,8 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
     )
 
     _ids: ClassVar[Iterable[int]] = itertools.count(1)
+    _carrier: ClassVar[type[Carrier]] = WireMachine
+    """What carries the exchanges: an ExchangeMachine, where an HTTP client does it."""
 
     def __init__(
         self,
@@ -340,7 +347,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
     ) -> None:
         """Make what a connection is made of, around its machine."""
         self._machine: ConnectionMachine = machine
-        self._wire: WireMachine = WireMachine(machine)
+        self._wire: Any = self._carrier(machine)
         self._prepare_request = prepare_request
         self._on_event: Callable[[Any, Any], object] | None = on_event
         self._on_change: Callable[[Any, StateChanged], object] | None = on_change
@@ -476,10 +483,10 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             raise LocalProtocolError(f"cannot connect: the connection is {state.value}")
 
     def _connect_now(self) -> None:
-        self._take(WireMachine.connect)
+        self._take(Carrier.connect)
 
     def _disconnect_now(self) -> None:
-        self._take(WireMachine.disconnect)
+        self._take(Carrier.disconnect)
 
     def _restart_now(self, last_event_id: str | None) -> None:
         self._restarting = False
@@ -494,7 +501,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
 
     def _close_now(self) -> None:
         self._discard()
-        self._take(WireMachine.close)
+        self._take(Carrier.close)
         self._wake()
 
     def _discard(self) -> None:
@@ -509,7 +516,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         A driver calls this for what it has read: it is the way of every event.
         """
         if self._busy:
-            self._take(WireMachine.bytes_received, transport, data)
+            self._take(type(self._wire).bytes_received, transport, data)
             return
         self._busy = True
         try:
@@ -564,6 +571,8 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
                 self._open(transport, origin)
             case SendBytes(transport, data):
                 self._send(transport, data)
+            case StartExchange(exchange, request):
+                self._exchange(exchange, request)
             case CloseTransport(transport):
                 self._drop(transport)
             case PauseTransport(transport):
@@ -610,12 +619,12 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         try:
             prepared = self._prepare_request(request, self._machine.retries)
         except Exception as error:
-            self._take(WireMachine.prepare_failed, attempt, error)
+            self._take(Carrier.prepare_failed, attempt, error)
             return
         if hasattr(prepared, "__await__"):
             self._prepare(prepared, attempt)
         else:
-            self._take(WireMachine.request_prepared, attempt, prepared)
+            self._take(Carrier.request_prepared, attempt, prepared)
 
     # --- Events --------------------------------------------------------------------------------
 
@@ -672,7 +681,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
     def _full(self) -> None:
         if self._machine.config.overflow == "block":
             self._paused = True
-            self._take(WireMachine.pause)
+            self._take(Carrier.pause)
 
     def _drained(self) -> None:
         """Read again once half of the buffer is free.
@@ -681,7 +690,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         """
         if self._paused and len(self._buffer or ()) <= self._size // 2:
             self._paused = False
-            self._take(WireMachine.resume)
+            self._take(Carrier.resume)
 
     def _poll(self) -> EventT | None:
         """Return the next event, or None while there is none yet.
@@ -914,7 +923,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             return response
         finally:
             if reply.answer is None:
-                self._take(WireMachine.abandon_post, reply)
+                self._take(Carrier.abandon_post, reply)
 
     def _closing_down(self) -> Waiting[None]:
         while self._machine.state is not _CLOSED or not self._released():
@@ -941,6 +950,9 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
     def _send(self, transport: int, data: bytes) -> None:
         raise NotImplementedError
 
+    def _exchange(self, exchange: int, request: Request) -> None:
+        raise NotImplementedError
+
     def _drop(self, transport: int) -> None:
         raise NotImplementedError
 
@@ -953,7 +965,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         if close is not None:
             close()
         text = "this driver is not async: prepare_request must be a plain function"
-        self._take(WireMachine.prepare_failed, attempt, LocalProtocolError(text))
+        self._take(Carrier.prepare_failed, attempt, LocalProtocolError(text))
 
     def _unhandled(self, error: BaseException) -> None:
         raise NotImplementedError
@@ -965,15 +977,15 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         """Let go of what serves all transports; there will be none any more. Optional."""
 
 
-def _restart(wire: WireMachine, last_event_id: str | None, now: float) -> Sequence[Any]:
+def _restart(wire: Carrier, last_event_id: str | None, now: float) -> Sequence[Any]:
     return wire.restart(now, last_event_id)
 
 
-def _refuse(wire: WireMachine, last_id: str, now: float) -> Sequence[Any]:
+def _refuse(wire: Carrier, last_id: str, now: float) -> Sequence[Any]:
     return wire.events_refused(last_id, now)
 
 
-def _post(wire: WireMachine, reply: _Reply, url: str, made: Request, now: float) -> Sequence[Any]:
+def _post(wire: Carrier, reply: _Reply, url: str, made: Request, now: float) -> Sequence[Any]:
     return wire.post(
         reply, url, now, method=made.method, headers=made.headers, content=made.content
     )

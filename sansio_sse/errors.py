@@ -68,6 +68,7 @@ __all__ = [
     "TLSError",
     "TooManyRedirects",
     "WriteTimeout",
+    "describe",
     "from_transport",
     "is_connection_error",
     "is_streaming_error",
@@ -220,7 +221,11 @@ def _picklable(cause: BaseException | str | None) -> BaseException | str | None:
 
 
 def describe(error: BaseException) -> str:
-    """Show a foreign exception by its type and its redacted text."""
+    """Show a foreign exception by its type and its redacted text.
+
+    >>> describe(OSError("no way to http://me:pw@example.com/?token=1"))
+    'OSError: no way to http://example.com/?token=…'
+    """
     text = redact_text(str(error))
     return f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
 

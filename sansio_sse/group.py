@@ -21,6 +21,7 @@ from .actions import (
     RequestAdmission,
     StateChanged,
 )
+from .carrier import Carrier
 from .config import ConnectionConfig
 from .connection import ConnectionMachine
 from .driver import ConnectionDriver
@@ -29,7 +30,6 @@ from .event_stream import ServerSentEvent
 from .http import Origin, Request
 from .machine_driver import NO_SLOTS, MachineDriver, Waiting
 from .states import ConnectionState
-from .wire import WireMachine
 
 __all__ = ["GroupDriver", "MemberDriver", "Sink", "Spec"]
 
@@ -137,7 +137,7 @@ class MemberDriver(ConnectionDriver[Any]):
         """Read no more until somebody has read half of what there is."""
         if not self._paused:
             self._paused = True
-            self._take(WireMachine.pause)
+            self._take(Carrier.pause)
 
     def _refresh_now(self) -> None:
         """Begin anew behind what was delivered; what is unread is thrown away."""
@@ -145,7 +145,7 @@ class MemberDriver(ConnectionDriver[Any]):
         # be what the next reader finds first.
         self._take(self._refreshed)
 
-    def _refreshed(self, wire: WireMachine, now: float) -> Sequence[Any]:
+    def _refreshed(self, wire: Carrier, now: float) -> Sequence[Any]:
         if self._machine.state is _CLOSED:
             return ()
         cursor = self.last_event_id
@@ -205,7 +205,7 @@ class MemberDriver(ConnectionDriver[Any]):
                 super()._act(action)
 
     def _bytes_received(self, transport: int, data: bytes) -> None:
-        self._take(WireMachine.bytes_received, transport, data)
+        self._take(type(self._wire).bytes_received, transport, data)
 
     def _deliver(self, events: Sequence[Event]) -> None:
         if self._on_event is not None:
@@ -419,6 +419,6 @@ class GroupDriver(MachineDriver):
 
 
 def _admitted(
-    wire: WireMachine, attempt: int, request: Request, keep_cursor: bool, now: float
+    wire: Carrier, attempt: int, request: Request, keep_cursor: bool, now: float
 ) -> Sequence[Any]:
     return wire.admitted(attempt, request, now, keep_cursor=keep_cursor)

@@ -21,7 +21,7 @@ from .http1_body import (
     SizedBody,
 )
 
-__all__ = ["Http1Exchange"]
+__all__ = ["Http1Exchange", "request_fields"]
 
 # Framing is ours alone: two opinions about where a message ends are how requests are smuggled.
 _OURS = frozenset(
@@ -123,25 +123,14 @@ class Http1Exchange:
     def start(self) -> bytes:
         """Return the whole request, once.
 
-        Host comes first (RFC 9112 3.2; the caller's, if there is one), values are UTF-8, and
-        Content-Length is there if the request has content or its method lets one expect it.
-        Raises :class:`ConfigError` for headers that are not the caller's to give (they would
-        change the framing) and for what cannot be written; no message shows a value.
+        Raises :class:`ConfigError` as :func:`request_fields` does, and for what cannot be written;
+        no message shows a value.
         """
         request = self._request
         if request is None or self._connection is not None:
             raise LocalProtocolError("an exchange is started once")
-        if request.method == "CONNECT":
-            raise ConfigError("method CONNECT asks for a tunnel, not for a response")
-        headers = [(name.encode(), _value(name, value)) for name, value in request.headers]
-        names = [name.lower() for name, _ in headers]
-        if names.count(b"host") > 1:
-            raise ConfigError("header 'Host' is given more than once")
-        if b"host" not in names:
-            headers.insert(0, (b"Host", request.origin.authority.encode()))
+        headers = request_fields(request)
         content = request.content
-        if content is not None or request.method in ("POST", "PUT", "PATCH"):
-            headers.append((b"Content-Length", b"%d" % len(content or b"")))
         # h11 takes VT and FF for white space, RFC 9110 5.5 and Fetch do not; only ids have them.
         held = [pair for pair in headers if _ODD_BLANK.search(pair[1])]
         headers = [pair for pair in headers if pair not in held]
@@ -294,6 +283,30 @@ def _decoded_header(name: bytes, value: bytes) -> tuple[str, str]:
 
 
 _shared_header = lru_cache(maxsize=1024)(_decoded_header)
+
+
+def request_fields(request: Request) -> list[tuple[bytes, bytes]]:
+    r"""Return the header fields of a request as they are written.
+
+    Host comes first (RFC 9112 3.2; the caller's, if there is one), values are UTF-8, and
+    Content-Length is there if the request has content or its method lets one expect it. Raises
+    :class:`ConfigError` for headers that are not the caller's to give: they would change the
+    framing.
+
+    >>> request_fields(Request("GET", "http://example.com/", (("X-Name", "Zoë"),)))
+    [(b'Host', b'example.com'), (b'X-Name', b'Zo\xc3\xab')]
+    """
+    if request.method == "CONNECT":
+        raise ConfigError("method CONNECT asks for a tunnel, not for a response")
+    headers = [(name.encode(), _value(name, value)) for name, value in request.headers]
+    names = [name.lower() for name, _ in headers]
+    if names.count(b"host") > 1:
+        raise ConfigError("header 'Host' is given more than once")
+    if b"host" not in names:
+        headers.insert(0, (b"Host", request.origin.authority.encode()))
+    if request.content is not None or request.method in ("POST", "PUT", "PATCH"):
+        headers.append((b"Content-Length", b"%d" % len(request.content or b"")))
+    return headers
 
 
 def _value(name: str, value: str) -> bytes:

@@ -30,13 +30,13 @@ from .actions import (
     SendPost,
     WireAction,
 )
+from .carrier import Actions, Carrier
 from .connection import NO_ACTIONS, ConnectionMachine
 from .errors import LimitExceeded, SSEError, from_transport
 from .http import Origin, Request, Response, keep_alive_timeout
 from .http1 import Http1Exchange
 from .http1_body import BodyReader
 from .states import ConnectionState
-from .timers import Timer
 
 __all__ = ["WireMachine"]
 
@@ -45,8 +45,6 @@ _CONNECTED = ConnectionState.CONNECTED
 _DRAIN_ROOM = 65536  # bytes of a body nobody wants that are read to save a transport
 # Servers close what is idle, uvicorn after 5 s; a request that meets the closing is lost.
 _KEEP = 4.0
-
-Actions = list[WireAction]
 
 
 class _Side:
@@ -78,7 +76,7 @@ class _Drain:
         self.room = _DRAIN_ROOM
 
 
-class WireMachine:
+class WireMachine(Carrier):
     r"""One event stream's whole life over transports of bytes; see the module's text.
 
     Look, commands and ticks are those of :class:`~sansio_sse.connection.ConnectionMachine`, which
@@ -108,11 +106,10 @@ class WireMachine:
         "_stream",
         "_to_send",
         "_usable",
-        "connection",
     )
 
     def __init__(self, connection: ConnectionMachine) -> None:
-        self.connection: ConnectionMachine = connection
+        super().__init__(connection)
         self._stream = 0  # the stream's transport
         self._opened = False
         self._exchange: Http1Exchange | None = None  # until its head is complete
@@ -122,95 +119,7 @@ class WireMachine:
         self._drain: _Drain | None = None
         self._sides: dict[int, _Side] | None = None
 
-    # --- Look ----------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> ConnectionState:
-        """Where the stream is in its life."""
-        return self.connection.state
-
-    @property
-    def deadline(self) -> float | None:
-        """When to call :meth:`tick` at the latest, or None; a lower bound."""
-        return self.connection.deadline
-
-    @property
-    def deadline_reason(self) -> Timer | None:
-        """Why a tick is wanted then."""
-        return self.connection.deadline_reason
-
-    # --- Commands ------------------------------------------------------------------------------
-
-    def connect(self, now: float) -> Sequence[WireAction]:
-        """Begin; see :meth:`ConnectionMachine.connect`."""
-        return self._carry_out(self.connection.connect(now), now)
-
-    def disconnect(self, now: float) -> Sequence[WireAction]:
-        """End the stream; see :meth:`ConnectionMachine.disconnect`."""
-        return self._carry_out(self.connection.disconnect(now), now)
-
-    def restart(self, now: float, last_event_id: str | None = None) -> Sequence[WireAction]:
-        """Connect anew at once; see :meth:`ConnectionMachine.restart`."""
-        return self._carry_out(self.connection.restart(now, last_event_id), now)
-
-    def close(self, now: float) -> Sequence[WireAction]:
-        """End for good; see :meth:`ConnectionMachine.close`."""
-        return self._carry_out(self.connection.close(now), now)
-
-    def pause(self, now: float) -> Sequence[WireAction]:
-        """Stop reading; see :meth:`ConnectionMachine.pause`."""
-        return self._carry_out(self.connection.pause(now), now)
-
-    def resume(self, now: float) -> Sequence[WireAction]:
-        """Read again; see :meth:`ConnectionMachine.resume`."""
-        return self._carry_out(self.connection.resume(now), now)
-
-    def post(
-        self,
-        token: object,
-        url: str,
-        now: float,
-        *,
-        method: str = "POST",
-        headers: tuple[tuple[str, str], ...] = (),
-        content: bytes | None = None,
-    ) -> Sequence[WireAction]:
-        """Send something up; see :meth:`ConnectionMachine.post`."""
-        actions = self.connection.post(
-            token, url, now, method=method, headers=headers, content=content
-        )
-        return self._carry_out(actions, now)
-
-    def abandon_post(self, token: object, now: float) -> Sequence[WireAction]:
-        """Give a post up; see :meth:`ConnectionMachine.abandon_post`."""
-        return self._carry_out(self.connection.abandon_post(token, now), now)
-
     # --- What happened -------------------------------------------------------------------------
-
-    def admitted(
-        self, attempt: int, request: Request, now: float, *, keep_cursor: bool = True
-    ) -> Sequence[WireAction]:
-        """An attempt may begin; see :meth:`ConnectionMachine.admitted`."""
-        actions = self.connection.admitted(attempt, request, now, keep_cursor=keep_cursor)
-        return self._carry_out(actions, now)
-
-    def request_prepared(self, attempt: int, request: Request, now: float) -> Sequence[WireAction]:
-        """``prepare_request`` returned; see :meth:`ConnectionMachine.request_prepared`."""
-        return self._carry_out(self.connection.request_prepared(attempt, request, now), now)
-
-    def prepare_failed(
-        self, attempt: int, error: BaseException, now: float
-    ) -> Sequence[WireAction]:
-        """``prepare_request`` raised; see :meth:`ConnectionMachine.prepare_failed`."""
-        return self._carry_out(self.connection.prepare_failed(attempt, error, now), now)
-
-    def events_refused(self, last_id: str, now: float) -> Sequence[WireAction]:
-        """The reader's buffer overflowed; see :meth:`ConnectionMachine.events_refused`."""
-        return self._carry_out(self.connection.events_refused(last_id, now), now)
-
-    def tick(self, now: float) -> Sequence[WireAction]:
-        """Time has passed; see :meth:`ConnectionMachine.tick`."""
-        return self._carry_out(self.connection.tick(now), now)
 
     def transport_opened(self, transport: int, now: float) -> Sequence[WireAction]:
         """A transport is open, TLS included: its request is written."""

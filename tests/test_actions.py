@@ -70,6 +70,7 @@ ACTIONS: list[Any] = [
     ResumeReading(),
     OpenTransport(1, Origin("http", "a.example", 80)),
     SendBytes(1, SECRET.encode()),
+    StartExchange(1, REQUEST),
     CloseTransport(1),
     KeepTransport(1, Origin("http", "a.example", 80), 4.0),
     PauseTransport(1),

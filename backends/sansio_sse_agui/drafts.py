@@ -1,0 +1,220 @@
+"""Messages and tool calls while they grow; what is given out is a message of ``ag_ui.core``.
+
+A draft is what a message was at first and what has come since. The message is put together when
+somebody looks, and then is a new one: those that were given out stay as they were.
+"""
+
+from io import StringIO
+from typing import Any, TypeAlias
+
+from ag_ui.core import (
+    ActivityMessage,
+    AssistantMessage,
+    DeveloperMessage,
+    Message,
+    Metadata,
+    ReasoningMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+
+from .budget import Budget, weight
+from .chunks import Lane
+from .documents import Document
+
+__all__ = ["CallDraft", "MessageDraft"]
+
+TextMessage: TypeAlias = AssistantMessage | DeveloperMessage | SystemMessage | UserMessage
+
+
+class _Draft:
+    __slots__ = ("_budget", "_built", "_changes", "_metadata", "_size", "_text")
+
+    def __init__(self, budget: Budget, metadata: Metadata | None) -> None:
+        self._budget = budget
+        self._size = 0
+        self._text: StringIO | None = None
+        self._metadata = dict(metadata or {})
+        self._changes: dict[str, Any] = {}
+        self._built: Any = None
+
+    def _grow(self, more: int) -> None:
+        self._budget.take(more)
+        self._size += more
+        self._built = None
+
+    def append(self, delta: str) -> None:
+        """Append to the text."""
+        self._grow(len(delta))
+        if self._text is None:
+            # Not a string that grows: each time all of it would be copied.
+            self._text = StringIO()
+            self._text.write(self._first_text())
+        self._text.write(delta)
+
+    def merge(self, metadata: Metadata | None) -> None:
+        """Merge an event's metadata, key by key; the last one wins."""
+        if metadata:
+            mine = self._metadata
+            lost = sum(weight(mine[key]) + len(key) for key in metadata if key in mine)
+            self._grow(weight(metadata) - lost)
+            mine.update(metadata)
+            self._changes["metadata"] = mine
+
+    def encrypt(self, value: str) -> None:
+        """Keep what a provider wants back, and nobody else can read."""
+        old = self._changes.get("encrypted_value", "")
+        self._grow(len(value) - len(old))
+        self._changes["encrypted_value"] = value
+
+    def drop(self) -> None:
+        """Count no longer."""
+        self._budget.give(self._size)
+        self._size = 0
+
+    def _first_text(self) -> str:
+        raise NotImplementedError
+
+    def _changed(self, text_field: str) -> dict[str, Any]:
+        changes = dict(self._changes)
+        if "metadata" in changes:
+            changes["metadata"] = dict(self._metadata)
+        if self._text is not None:
+            changes[text_field] = self._text.getvalue()
+        return changes
+
+
+class CallDraft(_Draft):
+    """A tool call of an assistant's message."""
+
+    __slots__ = ("_base", "message")
+
+    def __init__(self, base: ToolCall, message: "MessageDraft", budget: Budget) -> None:
+        super().__init__(budget, base.metadata)
+        self._base = base
+        self.message = message
+
+    @property
+    def owner(self) -> Lane:
+        """Whose it is: whoever's the message is."""
+        return self.message.owner
+
+    def built(self) -> ToolCall:
+        """Return the call as it is now."""
+        if self._built is None:
+            changes = self._changed("arguments")
+            arguments = changes.pop("arguments", None)
+            if arguments is not None:
+                changes["function"] = self._base.function.model_copy(
+                    update={"arguments": arguments}
+                )
+            self._built = self._base.model_copy(update=changes)
+        call: ToolCall = self._built
+        return call
+
+    def _grow(self, more: int) -> None:
+        super()._grow(more)
+        self.message.touch()
+
+    def _first_text(self) -> str:
+        return self._base.function.arguments
+
+
+class MessageDraft(_Draft):
+    """A message of any role; raises :class:`~sansio_sse.errors.LimitExceeded` where it grows.
+
+    ``behind``: the message that it belongs behind, wherever that is; else it is where it came.
+    """
+
+    __slots__ = ("_activity", "_base", "_calls", "behind")
+
+    def __init__(self, base: Message, budget: Budget) -> None:
+        super().__init__(budget, base.metadata)
+        self._base: Message = base
+        self._activity: Document | None = None
+        self.behind: MessageDraft | None = None
+        self._calls: list[CallDraft] = []
+        if isinstance(base, AssistantMessage):
+            self._calls = [CallDraft(call, self, budget) for call in base.tool_calls or ()]
+        self._grow(weight(base))
+
+    @property
+    def base(self) -> Message:
+        """The message as it was at first: its id, role and owner stay."""
+        return self._base
+
+    @property
+    def owner(self) -> Lane:
+        """The subagent whose message it is, or None."""
+        return self._base.subagent_run_id
+
+    @property
+    def calls(self) -> list[CallDraft]:
+        """The tool calls of an assistant's message."""
+        return self._calls
+
+    def takes_text(self, *, reasoning: bool) -> bool:
+        """Tell whether text can be appended: as reasoning, or as what is said."""
+        match self._base:
+            case ReasoningMessage():
+                return reasoning
+            case AssistantMessage() | DeveloperMessage() | SystemMessage():
+                return not reasoning
+            case UserMessage(content=content):
+                return isinstance(content, str) and not reasoning
+            case ToolMessage() | ActivityMessage():
+                return False
+
+    def call(self, call: ToolCall) -> CallDraft:
+        """Add a tool call."""
+        self._grow(weight(call))
+        draft = CallDraft(call, self, self._budget)
+        self._calls.append(draft)
+        return draft
+
+    def touch(self) -> None:
+        """Something in it has changed."""
+        self._built = None
+
+    @property
+    def activity(self) -> Document | None:
+        """The content of an activity, None for any other message."""
+        if self._activity is None and isinstance(self._base, ActivityMessage):
+            self._activity = Document(self._base.content, self._budget)
+        return self._activity
+
+    def retype(self, activity_type: str) -> None:
+        """Say what kind of activity this is now."""
+        self._grow(len(activity_type) - len(self._changes.get("activity_type", "")))
+        self._changes["activity_type"] = activity_type
+
+    def own(self, owner: Lane) -> None:
+        """Say whose activity this is now."""
+        self._base = self._base.model_copy(update={"subagent_run_id": owner})
+        self._built = None
+
+    def built(self) -> Message:
+        """Return the message as it is now."""
+        if self._built is None:
+            changes = self._changed("content")
+            if self._calls:
+                changes["tool_calls"] = [call.built() for call in self._calls]
+            if self._activity is not None:
+                changes["content"] = self._activity.value
+            self._built = self._base.model_copy(update=changes)
+        message: Message = self._built
+        return message
+
+    def drop(self) -> None:
+        """Count no longer."""
+        super().drop()
+        for call in self._calls:
+            call.drop()
+        if self._activity is not None:
+            self._activity.drop()
+
+    def _first_text(self) -> str:
+        content = self._base.content
+        return content if isinstance(content, str) else ""

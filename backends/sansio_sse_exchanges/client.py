@@ -1,0 +1,166 @@
+"""What a driver of exchanges asks of an HTTP client, and how httpcore and its kin are understood.
+
+An HTTP client is used through one method: make an exchange. Here are its two forms, and the facts
+that httpcore, httpcore2 and what is built on them (httpx, httpx2) have in common: the extensions of
+requests and responses, what a trace tells, the names of exceptions. None of these packages is
+imported: a client is what it looks like.
+"""
+
+from collections.abc import AsyncIterable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol
+
+from sansio_sse import (
+    ConfigError,
+    ConnectError,
+    ConnectTimeout,
+    RemoteProtocolError,
+    Request,
+    Response,
+    ResponseTimeout,
+    SSEError,
+    Timeouts,
+    WriteTimeout,
+    describe,
+)
+
+__all__ = ["AsyncClient", "Client", "Told", "extensions_of", "failure_of", "response_of"]
+
+
+class Told(Protocol):
+    """Whom a client tells how far an exchange has got, as far as it can tell."""
+
+    timeouts: Timeouts
+
+    def opened(self, *, shared: bool) -> None:
+        """It has a connection, which others may share; a byte of the request may leave now."""
+
+    def sent(self) -> None:
+        """The whole request has left."""
+
+    def connected(self, stream: Any) -> None:
+        """This is the stream of its connection, if it has one that can be shut down."""
+
+
+class AsyncClient(Protocol):
+    """An async HTTP client, as a driver uses it."""
+
+    tells: bool
+    """Whether it tells when an exchange has a connection, or cannot."""
+
+    def exchange(
+        self, request: Request, told: Told
+    ) -> AbstractAsyncContextManager[tuple[Response, AsyncIterable[bytes]]]:
+        """Make an exchange: its head and its body; leaving the block lets go of it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what was made for this client alone."""
+
+
+class Client(Protocol):
+    """An HTTP client of plain calls, as a driver uses it; called from several threads."""
+
+    tells: bool
+    """Whether it tells when an exchange has a connection, or cannot."""
+
+    def exchange(
+        self, request: Request, told: Told
+    ) -> AbstractContextManager[tuple[Response, Iterable[bytes]]]:
+        """Make an exchange: its head and its body; leaving the block lets go of it."""
+        ...
+
+    def close(self) -> None:
+        """Close what was made for this client alone."""
+
+
+# --- What httpcore and its kin have in common ----------------------------------------------------
+
+
+class _Trace:
+    """Listens to what httpcore says of a request (its extension ``trace``)."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._opened = False
+
+    def hear(self, name: str, info: dict[str, Any]) -> None:
+        layer, _, event = name.partition(".")
+        if event in ("connect_tcp.complete", "connect_unix_socket.complete"):
+            self._told.connected(info["return_value"])
+        elif event == "send_request_headers.started" and info["request"].method != b"CONNECT":
+            self._opened = True
+            self._told.opened(shared=layer == "http2")
+        elif event == "send_request_body.complete" and self._opened:
+            self._told.sent()
+
+    async def ahear(self, name: str, info: dict[str, Any]) -> None:
+        self.hear(name, info)
+
+
+def extensions_of(told: Told, *, asynchronous: bool) -> dict[str, Any]:
+    """Return the extensions of a request.
+
+    Where waiting can be cancelled the core's timers are enough. A thread cannot be: what would hold
+    it up is bounded by the client's own timeouts, which never come before the core's.
+    """
+    trace = _Trace(told)
+    if asynchronous:
+        return {"trace": trace.ahear, "timeout": {}}
+    timeouts = told.timeouts
+    return {
+        "trace": trace.hear,
+        "timeout": {
+            "connect": timeouts.connect,
+            "pool": timeouts.connect,
+            "write": timeouts.write,
+            "read": timeouts.response,  # of the head: for the body it is taken out
+        },
+    }
+
+
+def response_of(status: int, headers: Sequence[tuple[bytes, bytes]], extensions: Any) -> Response:
+    """Return the head of a response."""
+    version = extensions.get("http_version", b"HTTP/1.1")
+    return Response(
+        status,
+        tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
+        version.decode("latin-1").removeprefix("HTTP/"),
+    )
+
+
+# Their words quote headers, which may be credentials: ours are put in their place.
+_QUOTING: dict[str, tuple[type[SSEError], str]] = {
+    "RemoteProtocolError": (
+        RemoteProtocolError,
+        "what the server sent is not valid HTTP, or was cut short",
+    ),
+    "LocalProtocolError": (ConfigError, "the HTTP client cannot write this request"),
+}
+_KINDS: dict[str, type[SSEError]] = {
+    "ConnectTimeout": ConnectTimeout,
+    "PoolTimeout": ConnectTimeout,
+    "ReadTimeout": ResponseTimeout,
+    "WriteTimeout": WriteTimeout,
+    "ProxyError": ConnectError,
+}
+
+
+def failure_of(error: BaseException) -> BaseException:
+    """Return what is behind a client's exception: an error of ours, or what the system said."""
+    if isinstance(error, SSEError):
+        return error
+    for kind in type(error).__mro__:
+        if kind.__name__ in _QUOTING:
+            ours, text = _QUOTING[kind.__name__]
+            return ours(text, cause=kind.__name__)
+        if kind.__name__ in _KINDS:
+            return _KINDS[kind.__name__](describe(error), cause=error)
+    # The client tells what happened, and the system why: the why is the same in every driver.
+    seen = 0
+    while error.__cause__ is not None and seen < 10:
+        error, seen = error.__cause__, seen + 1
+    group: Any = error
+    if hasattr(group, "exceptions"):  # one for each address that was tried
+        return failure_of(group.exceptions[0])
+    return error

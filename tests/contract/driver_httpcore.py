@@ -1,0 +1,115 @@
+"""The HTTP-client backend, over httpcore2 and over httpcore: on asyncio, on trio, and in threads."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import anyio
+import anyio.abc
+import httpcore
+import httpcore2
+
+import sansio_sse_httpcore
+import sansio_sse_httpcore.sync
+
+from .driver_asyncio import Asyncio
+from .driver_sockets import Connection, ConnectionPool, Sockets, StreamSet
+from .driver_trio import Trio
+from .face import Face, Scenario
+
+
+def _pools(package: ModuleType, kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of a pool out, and put a pool of that package in."""
+    taken = {name: options.pop(name, None) for name in ("ssl_context", "uds", "proxy", "http2")}
+    if package is httpcore2:  # the one that is made by default
+        return {**options, **{name: value for name, value in taken.items() if value is not None}}
+    context = taken["ssl_context"] or sansio_sse_httpcore.client.default_context()
+    pool = getattr(package, kind)(
+        ssl_context=context, uds=taken["uds"], max_connections=None, max_keepalive_connections=0
+    )
+    return {**options, "pool": pool}
+
+
+class _OverHttpcore:
+    """What the faces of the async loops have in common here."""
+
+    package: ModuleType
+    _group: anyio.abc.TaskGroup
+
+    def connect(self, url: str, **options: Any) -> Any:
+        made = self._opening(sansio_sse_httpcore.Connection)
+        return made(url, **_pools(self.package, "AsyncConnectionPool", options))
+
+    def pool(self, config: Any, **options: Any) -> Any:
+        made = self._opening(sansio_sse_httpcore.ConnectionPool)
+        return made(config, **_pools(self.package, "AsyncConnectionPool", options))
+
+    def streams(self, **options: Any) -> Any:
+        made = self._opening(sansio_sse_httpcore.StreamSet)
+        return made(**_pools(self.package, "AsyncConnectionPool", options))
+
+    def _opening(self, kind: Any) -> Any:
+        here = self._group
+
+        class Opened(kind):  # type: ignore[misc]
+            # The one exception among signatures: a task group, here that of the scenario.
+            async def open(self, task_group: anyio.abc.TaskGroup | None = None) -> Any:
+                return await super().open(task_group or here)
+
+        Opened.__name__ = kind.__name__
+        return Opened
+
+    def run(self, scenario: Callable[[], Scenario]) -> None:
+        inner: Any = super()
+        inner.run(lambda: self._grouped(scenario))
+
+    async def _grouped(self, scenario: Callable[[], Scenario]) -> None:
+        failure: Exception | None = None
+        async with anyio.create_task_group() as self._group:
+            try:
+                await scenario()
+            except Exception as error:
+                failure = error  # bare, not in a group
+            self._group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+
+class OnAsyncio(_OverHttpcore, Asyncio):
+    name = "httpcore2-asyncio"
+    package = httpcore2
+
+
+class OnTrio(_OverHttpcore, Trio):
+    name = "httpcore2-trio"
+    package = httpcore2
+
+
+class OnAsyncioOld(_OverHttpcore, Asyncio):
+    name = "httpcore-asyncio"
+    package = httpcore
+
+
+class InThreads(Sockets):
+    name = "httpcore2-threads"
+    package: ModuleType = httpcore2
+
+    def connect(self, url: str, **options: Any) -> Any:
+        made = sansio_sse_httpcore.sync.Connection[Any]
+        return Connection(made(url, **_pools(self.package, "ConnectionPool", options)))
+
+    def pool(self, config: Any, **options: Any) -> Any:
+        made = sansio_sse_httpcore.sync.ConnectionPool
+        return ConnectionPool(made(config, **_pools(self.package, "ConnectionPool", options)))
+
+    def streams(self, **options: Any) -> Any:
+        made = sansio_sse_httpcore.sync.StreamSet
+        return StreamSet(made(**_pools(self.package, "ConnectionPool", options)))
+
+
+class InThreadsOld(InThreads):
+    name = "httpcore-threads"
+    package = httpcore
+
+
+DRIVERS: list[Callable[[], Face]] = [OnAsyncio, OnTrio, OnAsyncioOld, InThreads, InThreadsOld]
