@@ -367,6 +367,13 @@ class ConnectionMachine:
         """When the next attempt begins, while one is waited for."""
         return self._phase_at if self._phase is Timer.RECONNECT else None
 
+    def trusts(self, request: Request) -> bool:
+        """Tell whether what an HTTP client adds by itself, as credentials, may go with a request.
+
+        To where the caller wanted to go, yes; to another origin, where a redirect leads, no.
+        """
+        return request.origin == self._original.origin
+
     def snapshot(self, now: float) -> ConnectionMetrics:
         """Return the counters as they stand at ``now``."""
         metrics = self.metrics.snapshot(self.uptime(now))
@@ -570,11 +577,12 @@ class ConnectionMachine:
         Told of a post, too. A client that cannot tell says :meth:`exchange_begun` instead.
         """
         now = self._clock(now)
-        if attempt != self._stream or self._phase is not Timer.CONNECT:
+        if attempt != self._stream or self._phase not in (Timer.CONNECT, Timer.RESPONSE):
             self._note_post_sent(attempt)
             return NO_ACTIONS
         self._note_sent()
-        self._wait(Timer.WRITE, now + self._config.timeouts.write)
+        if self._phase is Timer.CONNECT:
+            self._wait(Timer.WRITE, now + self._config.timeouts.write)
         return self._armed([])
 
     def exchange_begun(self, attempt: int, now: float) -> Sequence[ConnectionAction]:

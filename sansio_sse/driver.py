@@ -232,8 +232,8 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
     :param on_error: called with the connection and each error, or exception of a callback.
     :param name: for people, in ``info()`` and ``repr()``.
     :param uds: connect to this Unix socket, whatever the url's host.
-    :param proxy: not offered here: proxies come with the HTTP-client backends. HTTPS_PROXY is not
-        read.
+    :param proxy: only with ``sansio_sse_httpcore``; an httpx client has its own. HTTPS_PROXY is
+        not read.
     :param wait: whether entering waits for the stream to be accepted.
 
     Raises :class:`~sansio_sse.errors.ConfigError` for what cannot be.
@@ -292,8 +292,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
     ) -> None:
         if proxy is not None:
             raise ConfigError(
-                "proxy: this driver has no proxies; they come with the sansio_sse_httpcore"
-                " backend, which is not part of this version"
+                "proxy: this driver has no proxies; connect() of sansio_sse_httpcore has them"
             )
         config = config or DEFAULT_CONFIG
         places = None if endpoints is None else make_endpoints("endpoints", endpoints)

@@ -124,7 +124,7 @@ class ExchangeMachine(Carrier):
                 events: Sequence[WireAction] = answer
                 return events
             return self._carry_out(answer, now)
-        if exchange == self._draining:
+        if exchange == self._draining and exchange:
             self._room -= len(data)
             return NO_ACTIONS if self._room >= 0 else self._drained(now)
         side = self._side(exchange)
@@ -140,7 +140,10 @@ class ExchangeMachine(Carrier):
     def end_received(self, exchange: int, now: float) -> Sequence[WireAction]:
         """The body of an exchange ended where HTTP says that it ends."""
         if exchange == self._stream:
-            return self._carry_out(self.connection.body_ended(exchange, now), now)
+            ended = self._carry_out(self.connection.body_ended(exchange, now), now)
+            if exchange == self._draining and exchange:  # released just now: nothing is left
+                return [*ended, *self._drained(now)]
+            return ended
         if exchange == self._draining and exchange:
             return self._drained(now)
         side = self._side(exchange)
@@ -158,7 +161,8 @@ class ExchangeMachine(Carrier):
             told = self.connection.connection_lost if opened else self.connection.connect_failed
             return self._carry_out(told(exchange, error, now), now, gone=exchange)
         if exchange == self._draining and exchange:
-            return self._drained(now)
+            self._draining = 0
+            return self._carry_out(self.connection.drained(exchange, now), now)
         return self._side_failed(exchange, error, now, gone=exchange)
 
     # --- The rest of a body --------------------------------------------------------------------

@@ -275,6 +275,7 @@ class SyncConnectionDriver(ConnectionDriver[EventT]):
                 self._run(self._entering())
         except BaseException:
             self.close()
+            self.wait_closed()
             raise
         return self
 

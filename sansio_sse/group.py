@@ -281,8 +281,7 @@ class GroupDriver(MachineDriver):
     ) -> None:
         if proxy is not None:
             raise ConfigError(
-                "proxy: this driver has no proxies; they come with the sansio_sse_httpcore"
-                " backend, which is not part of this version"
+                "proxy: this driver has no proxies; connect() of sansio_sse_httpcore has them"
             )
         self._machine = self._wire = machine
         self._prepare_feeding()

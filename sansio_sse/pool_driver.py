@@ -122,7 +122,7 @@ class PoolDriver(GroupDriver, Generic[AcquiringT, MergedT, SubscriptionT]):
     :param on_error: called with the pool and each error, or exception of a callback.
     :param name: for people, in ``repr()``.
     :param uds: connect to this Unix socket, whatever the endpoints' hosts.
-    :param proxy: not offered here: proxies come with the HTTP-client backends.
+    :param proxy: only with ``sansio_sse_httpcore``; an httpx client has its own.
 
     Raises :class:`~sansio_sse.errors.ConfigError` for what cannot be.
     """

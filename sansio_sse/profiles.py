@@ -11,6 +11,7 @@ A profile is data alone: another API is another :class:`Profile`, written by who
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -22,6 +23,9 @@ from .http import Request
 __all__ = ["AG_UI", "ANTHROPIC", "MCP", "OPENAI", "PLAIN", "Profile", "ResumeCursor"]
 
 _HEADER = "Last-Event-ID"
+# A lone surrogate can be written in JSON, and nowhere else.
+_UNSENDABLE = re.compile("[\0\r\n\ud800-\udfff]")
+_NUMBER = re.compile("0|-?[1-9][0-9]{0,17}")  # what is longer, or begins with 0, is no count
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,9 @@ class ResumeCursor:
             raise ConfigError("name: a cursor has one where it goes")
         if self.place == "body" and self.method is not None:
             raise ConfigError("place: a request with another method has no body to put a cursor in")
+        # What cannot be sent is found out now, not in an hour.
+        headers = ((self.name, ""),) if self.place == "header" else ()
+        Request("GET" if self.method is None else self.method, "http://checked.invalid/", headers)
 
     @property
     def promises(self) -> bool:
@@ -70,7 +77,7 @@ class ResumeCursor:
         if isinstance(value, bool) or not isinstance(value, str | int):
             return None
         cursor = str(value)
-        return None if "\r" in cursor or "\n" in cursor or "\0" in cursor else cursor
+        return None if _UNSENDABLE.search(cursor) else cursor
 
     def resume(self, request: Request, cursor: str) -> Request:
         """Return the request for what comes behind ``cursor``; empty: the request as it is."""
@@ -87,9 +94,9 @@ class ResumeCursor:
         if self.place == "query":
             return request.replace(url=_with_parameter(request.url, self.name, cursor))
         body: dict[str, Any] = _object((request.content or b"{}").decode("utf-8", "replace"))
-        number = self.field is not None and cursor.isascii() and cursor.isdecimal()
+        number = self.field is not None and _NUMBER.fullmatch(cursor)
         body[self.name] = int(cursor) if number else cursor
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        content = json.dumps(body, separators=(",", ":")).encode()
         return request.replace(content=content)
 
 
@@ -178,7 +185,8 @@ def _object(text: str) -> dict[str, Any]:
         found: Any = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    nothing: dict[str, Any] = {}
+    return found if isinstance(found, dict) else nothing
 
 
 def _with_parameter(url: str, name: str, value: str) -> str:

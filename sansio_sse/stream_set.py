@@ -86,7 +86,7 @@ class StreamSetDriver(GroupDriver, Generic[EventsT]):
     :param ssl_context: an ``ssl.SSLContext`` for https; by default one that verifies.
     :param name: for people, in ``repr()``.
     :param uds: connect to this Unix socket, whatever the urls' hosts.
-    :param proxy: not offered here: proxies come with the HTTP-client backends.
+    :param proxy: only with ``sansio_sse_httpcore``; an httpx client has its own.
     """
 
     __slots__ = (

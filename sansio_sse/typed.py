@@ -9,7 +9,7 @@ the stream goes on.
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Generic, Self, TypeVar, overload
 
-from .errors import ConfigError, EventDecodeError
+from .errors import ConfigError, EventDecodeError, redact_text
 from .event_stream import ServerSentEvent
 
 __all__ = ["AsyncTyped", "SyncTyped", "typed"]
@@ -39,7 +39,8 @@ class _Typed(Generic[T]):
             self.failures += 1
             where = f" (id {given.id!r})" if given.id else ""
             text = f"event {given.event!r}{where} could not be decoded: {type(error).__name__}"
-            self._report(EventDecodeError(text, event=given, cause=error))
+            # The type and the id are the server's to choose, and may be of any length.
+            self._report(EventDecodeError(redact_text(text), event=given, cause=error))
             return None
 
 

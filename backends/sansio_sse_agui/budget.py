@@ -25,16 +25,17 @@ def weight(*values: Any) -> int:
     stack = [*values]
     while stack:  # no recursion: what is measured may be as deep as its sender likes
         value = stack.pop()
+        parts: Any = value  # still anything, where the type checkers have seen what it is
         total += _THING
         if isinstance(value, str):
             total += len(value)
         elif isinstance(value, int):
             total += value.bit_length() // 8
         elif isinstance(value, list | tuple):
-            stack.extend(value)
+            stack.extend(parts)
         elif isinstance(value, dict):
-            total += sum(map(len, value))
-            stack.extend(value.values())
+            total += sum(map(len, parts))
+            stack.extend(parts.values())
         elif isinstance(value, BaseModel):
             fields = {**vars(value), **(value.model_extra or {})}
             stack.extend(part for part in fields.values() if part is not None)
@@ -47,8 +48,8 @@ class Budget:
     __slots__ = ("limit", "used")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
+        self.limit: int = limit
+        self.used: int = 0
 
     def take(self, more: int, *, instead_of: int = 0) -> None:
         """Keep ``more``; raises :class:`~sansio_sse.errors.LimitExceeded` and keeps nothing then.

@@ -7,6 +7,7 @@ chunks. The rules are those of AG-UI's "Streaming Messages", "the chunked form".
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -29,7 +30,7 @@ from ag_ui.core import (
     ToolCallStartEvent,
 )
 
-from .errors import ProtocolViolation
+from .errors import ProtocolViolation, quoted
 
 __all__ = ["ChunkStreams", "Lane"]
 
@@ -77,41 +78,46 @@ class ChunkStreams:
         self._by_id: dict[tuple[type[Chunk], str], _Stream] = {}
         self._by_kind: defaultdict[type[Chunk], dict[Lane, _Stream]] = defaultdict(dict)
 
-    def expand(self, event: Event, lane: Lane) -> list[Event]:
-        """Return what an event in a lane stands for: ends that it brings about, and it.
+    def expand(self, event: Event, lane: Lane) -> Iterator[Event]:
+        """Yield what an event in a lane stands for: ends that it brings about, and it.
 
-        Raises :class:`ProtocolViolation` for a chunk that belongs to nothing, or contradicts what
-        it belongs to.
+        Whoever takes a start that is yielded and does not come back for more has refused it, and
+        the item is not begun. Raises :class:`ProtocolViolation` for a chunk that belongs to
+        nothing, or contradicts what it belongs to.
         """
         match event:
             case TextMessageChunkEvent() | ToolCallChunkEvent() | ReasoningMessageChunkEvent():
-                return self._chunk(event)
+                yield from self._chunk(event)
+                return
             case SubagentFinishedEvent() | SubagentErrorEvent():
-                return [*self._end(event.subagent_run_id), event]
+                yield from self._end(event.subagent_run_id)
             case _ if event.type in _ASIDE:
-                return [event]
+                pass
             case _ if event.type in _OF_THE_RUN:
-                return [*(end for each in [*self._by_lane] for end in self._end(each)), event]
+                for each in [*self._by_lane]:
+                    yield from self._end(each)
             case _:
-                return [*self._end(lane), event]
+                yield from self._end(lane)
+        yield event
 
-    def _chunk(self, chunk: Chunk) -> list[Event]:
+    def _chunk(self, chunk: Chunk) -> Iterator[Event]:
         lane = self._lane_of(chunk)
         stream = self._by_lane.get(lane)
         item = _id_of(chunk)
         if stream is None or stream.kind is not type(chunk) or item not in (None, stream.id):
             start = _start(chunk, lane)
-            events = [*self._end(lane), start]
+            yield from self._end(lane)
+            yield start
             stream = self._begin(chunk, lane)
             if chunk.delta is not None:
-                events.append(_content(chunk, stream))
-            return events
+                yield _content(chunk, stream)
+            return
         for field, value in _said(chunk).items():
             if value not in (None, stream.said[field]):
                 raise ProtocolViolation(
-                    f"a chunk of {stream.id!r} says another {field} than its first one"
+                    f"a chunk of {quoted(stream.id)} says another {field} than its first one"
                 )
-        return [_content(chunk, stream)]
+        yield _content(chunk, stream)
 
     def _lane_of(self, chunk: Chunk) -> Lane:
         kind, item, tag = type(chunk), _id_of(chunk), chunk.subagent_run_id
@@ -120,7 +126,7 @@ class ChunkStreams:
             if stream is None:
                 return tag
             if tag not in (None, stream.lane):
-                raise ProtocolViolation(f"a chunk of {item!r} names another owner")
+                raise ProtocolViolation(f"a chunk of {quoted(item)} names another owner")
             return stream.lane
         lanes = self._by_kind[kind]
         if tag is not None or None in lanes or not lanes:
@@ -140,16 +146,17 @@ class ChunkStreams:
         self._by_id[stream.kind, item] = stream
         return stream
 
-    def _end(self, lane: Lane) -> list[Event]:
+    def _end(self, lane: Lane) -> Iterator[Event]:
         stream = self._by_lane.pop(lane, None)
         if stream is None:
-            return []
+            return
         del self._by_kind[stream.kind][lane], self._by_id[stream.kind, stream.id]
         if stream.kind is TextMessageChunkEvent:
-            return [TextMessageEndEvent(message_id=stream.id, subagent_run_id=lane)]
-        if stream.kind is ToolCallChunkEvent:
-            return [ToolCallEndEvent(tool_call_id=stream.id, subagent_run_id=lane)]
-        return [ReasoningMessageEndEvent(message_id=stream.id, subagent_run_id=lane)]
+            yield TextMessageEndEvent(message_id=stream.id, subagent_run_id=lane)
+        elif stream.kind is ToolCallChunkEvent:
+            yield ToolCallEndEvent(tool_call_id=stream.id, subagent_run_id=lane)
+        else:
+            yield ReasoningMessageEndEvent(message_id=stream.id, subagent_run_id=lane)
 
 
 def _id_of(chunk: Chunk) -> str | None:
@@ -183,9 +190,7 @@ def _start(chunk: Chunk, lane: Lane) -> Event:
     rest = _rest(chunk, lane)
     match chunk:
         case TextMessageChunkEvent(message_id=str(item)):
-            return TextMessageStartEvent(
-                message_id=item, role=chunk.role, name=chunk.name, **rest
-            )
+            return TextMessageStartEvent(message_id=item, role=chunk.role, name=chunk.name, **rest)
         case ReasoningMessageChunkEvent(message_id=str(item)):
             return ReasoningMessageStartEvent(message_id=item, **rest)
         case ToolCallChunkEvent(tool_call_id=str(item), tool_call_name=str(name)):

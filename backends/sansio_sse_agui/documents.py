@@ -17,11 +17,9 @@ from jsonpatch import JsonPatch, JsonPatchTestFailed, JsonPointer
 from sansio_sse import LimitExceeded, SSEError
 
 from .budget import Budget, weight
-from .errors import PatchFailed
+from .errors import PatchFailed, quoted
 
 __all__ = ["Document"]
-
-_SHOWN = 100  # characters of a path in an error
 
 
 class _Operation(Protocol):
@@ -31,27 +29,28 @@ class _Operation(Protocol):
 class Document:
     """A JSON value; ``value`` is not to be changed by whoever looks at it.
 
-    Raises :class:`~sansio_sse.errors.LimitExceeded` for a value that is too heavy.
+    ``kind``: what it has to be, also after a patch. Raises
+    :class:`~sansio_sse.errors.LimitExceeded` for a value that is too heavy.
     """
 
-    __slots__ = ("_budget", "_size", "value")
+    __slots__ = ("_budget", "_kind", "size", "value")
 
-    def __init__(self, value: Any, budget: Budget) -> None:
+    def __init__(self, value: Any, budget: Budget, kind: type = object) -> None:
         self._budget = budget
-        self._size = 0
+        self._kind = kind
+        self.size: int = 0
         self.value: Any = None
         self.replace(value)
 
     def replace(self, value: Any) -> None:
         """Have another value."""
         size = weight(value)
-        self._budget.take(size, instead_of=self._size)
-        self.value, self._size = value, size
+        self._budget.take(size, instead_of=self.size)
+        self.value, self.size = value, size
 
-    def drop(self) -> None:
-        """Count no longer."""
-        self._budget.give(self._size)
-        self._size = 0
+    def forget(self) -> None:
+        """Count for nothing any more; somebody else has given back what it took."""
+        self.size = 0
 
     def patch(self, operations: Sequence[_Operation]) -> None:
         """Apply all operations, or none.
@@ -60,15 +59,18 @@ class Document:
         :class:`~sansio_sse.errors.LimitExceeded`.
         """
         raw = [operation.model_dump(by_alias=True) for operation in operations]
-        added = sum(weight(one["value"]) for one in raw if one["op"] in ("add", "replace"))
+        added = sum(map(_added, raw))
         self._make_room(added)
         self._budget.take(added)
         try:
-            self.value = _Patching(self.value, self._budget).apply(raw)
+            value = _Patching(self.value, self._budget).apply(raw)
+            if not isinstance(value, self._kind):
+                raise PatchFailed(f"the patch would leave a {type(value).__name__}")
         except SSEError:
             self._budget.give(added)
             raise
-        self._size += added
+        self.value = value
+        self.size += added
 
     def _make_room(self, added: int) -> None:
         """Weigh the document anew if there is no room for more; it has grown by estimate."""
@@ -76,10 +78,10 @@ class Document:
             return
         size = weight(self.value)
         # Not for a little room: weighing takes its time, and would be done for each patch.
-        if size > self._size // 2:
+        if size > self.size // 2:
             raise LimitExceeded(f"patches need more than the limit of {self._budget.limit}")
-        self._budget.take(size, instead_of=self._size)
-        self._size = size
+        self._budget.take(size, instead_of=self.size)
+        self.size = size
 
 
 class _Patching:
@@ -98,10 +100,10 @@ class _Patching:
             except LimitExceeded:
                 raise
             except Exception as error:  # whatever a stranger's patch makes of jsonpatch
-                path = str(operation["path"])[:_SHOWN]
+                what = f"{operation['op']} {quoted(operation['path'])}"
                 raise PatchFailed(
-                    f"operation {number} of the patch, {operation['op']} {path!r},"
-                    f" cannot be applied: {type(error).__name__}",
+                    f"operation {number} of the patch, {what}, cannot be applied:"
+                    f" {type(error).__name__}",
                     cause=error,
                 ) from error
         return self._document
@@ -138,11 +140,25 @@ class _Patching:
             pass  # there is no such way, and jsonpatch will say so
 
     def _copied(self, container: Any) -> Any:
-        if not isinstance(container, dict | list) or id(container) in self._own:
+        if not self._is_shared(container):
             return container
-        copied: Any = container.copy()
+        copied = container.copy()
         self._own[id(copied)] = copied
         return copied
+
+    def _is_shared(self, value: object) -> bool:
+        return id(value) not in self._own and isinstance(value, dict | list)
+
+
+def _added(operation: dict[str, Any]) -> int:
+    """Return by how much an operation makes a document heavier at most, copies apart."""
+    match operation["op"]:
+        case "add" | "replace":
+            return weight(operation["value"]) + len(operation["path"])
+        case "copy" | "move":
+            return len(operation["path"])  # it may be a new name
+        case _:
+            return 0
 
 
 def _before_removal(path: Sequence[str], removed: Sequence[str]) -> Sequence[str]:

@@ -5,7 +5,7 @@ somebody looks, and then is a new one: those that were given out stay as they we
 """
 
 from io import StringIO
-from typing import Any, TypeAlias
+from typing import Any
 
 from ag_ui.core import (
     ActivityMessage,
@@ -26,15 +26,14 @@ from .documents import Document
 
 __all__ = ["CallDraft", "MessageDraft"]
 
-TextMessage: TypeAlias = AssistantMessage | DeveloperMessage | SystemMessage | UserMessage
-
 
 class _Draft:
-    __slots__ = ("_budget", "_built", "_changes", "_metadata", "_size", "_text")
+    __slots__ = ("_budget", "_built", "_changes", "_gone", "_metadata", "_size", "_text")
 
     def __init__(self, budget: Budget, metadata: Metadata | None) -> None:
         self._budget = budget
         self._size = 0
+        self._gone = False
         self._text: StringIO | None = None
         self._metadata = dict(metadata or {})
         self._changes: dict[str, Any] = {}
@@ -47,6 +46,8 @@ class _Draft:
 
     def append(self, delta: str) -> None:
         """Append to the text."""
+        if self._gone:
+            return
         self._grow(len(delta))
         if self._text is None:
             # Not a string that grows: each time all of it would be copied.
@@ -56,30 +57,37 @@ class _Draft:
 
     def merge(self, metadata: Metadata | None) -> None:
         """Merge an event's metadata, key by key; the last one wins."""
-        if metadata:
+        if metadata and not self._gone:
             mine = self._metadata
             lost = sum(weight(mine[key]) + len(key) for key in metadata if key in mine)
             self._grow(weight(metadata) - lost)
             mine.update(metadata)
-            self._changes["metadata"] = mine
 
     def encrypt(self, value: str) -> None:
         """Keep what a provider wants back, and nobody else can read."""
-        old = self._changes.get("encrypted_value", "")
-        self._grow(len(value) - len(old))
+        old = self._changes.get("encrypted_value")
+        self._grow(weight(value) - (0 if old is None else weight(old)))
         self._changes["encrypted_value"] = value
 
-    def drop(self) -> None:
-        """Count no longer."""
-        self._budget.give(self._size)
+    def forget(self) -> None:
+        """Count for nothing any more; somebody else has given back what it took.
+
+        It may still be open, but of what comes now nobody will see anything.
+        """
         self._size = 0
+        self._gone = True
+
+    @property
+    def size(self) -> int:
+        """What all of it counts."""
+        return self._size
 
     def _first_text(self) -> str:
         raise NotImplementedError
 
     def _changed(self, text_field: str) -> dict[str, Any]:
         changes = dict(self._changes)
-        if "metadata" in changes:
+        if self._metadata:
             changes["metadata"] = dict(self._metadata)
         if self._text is not None:
             changes[text_field] = self._text.getvalue()
@@ -94,7 +102,12 @@ class CallDraft(_Draft):
     def __init__(self, base: ToolCall, message: "MessageDraft", budget: Budget) -> None:
         super().__init__(budget, base.metadata)
         self._base = base
-        self.message = message
+        self.message: MessageDraft = message
+
+    @property
+    def name(self) -> str:
+        """Its id."""
+        return self._base.id
 
     @property
     def owner(self) -> Lane:
@@ -125,39 +138,39 @@ class CallDraft(_Draft):
 class MessageDraft(_Draft):
     """A message of any role; raises :class:`~sansio_sse.errors.LimitExceeded` where it grows.
 
-    ``behind``: the message that it belongs behind, wherever that is; else it is where it came.
+    ``activity``: the content of an activity, None for any other message. ``behind``: the message
+    that it belongs behind, wherever that is; None: it is where it came.
     """
 
-    __slots__ = ("_activity", "_base", "_calls", "behind")
+    __slots__ = ("activity", "base", "behind", "calls")
 
     def __init__(self, base: Message, budget: Budget) -> None:
         super().__init__(budget, base.metadata)
-        self._base: Message = base
-        self._activity: Document | None = None
+        self.activity: Document | None = None
         self.behind: MessageDraft | None = None
-        self._calls: list[CallDraft] = []
-        if isinstance(base, AssistantMessage):
-            self._calls = [CallDraft(call, self, budget) for call in base.tool_calls or ()]
+        self.calls: list[CallDraft] = []
+        if isinstance(base, ActivityMessage):
+            self.activity = Document(base.content, budget, dict)
+            base = base.model_copy(update={"content": {}})
+        elif isinstance(base, AssistantMessage):
+            self.calls = [CallDraft(call, self, budget) for call in base.tool_calls or ()]
+        self.base: Message = base
         self._grow(weight(base))
 
     @property
-    def base(self) -> Message:
-        """The message as it was at first: its id, role and owner stay."""
-        return self._base
+    def size(self) -> int:
+        """What all of it counts."""
+        content = 0 if self.activity is None else self.activity.size
+        return self._size + content + sum(call.size for call in self.calls)
 
     @property
     def owner(self) -> Lane:
         """The subagent whose message it is, or None."""
-        return self._base.subagent_run_id
-
-    @property
-    def calls(self) -> list[CallDraft]:
-        """The tool calls of an assistant's message."""
-        return self._calls
+        return self.base.subagent_run_id
 
     def takes_text(self, *, reasoning: bool) -> bool:
         """Tell whether text can be appended: as reasoning, or as what is said."""
-        match self._base:
+        match self.base:
             case ReasoningMessage():
                 return reasoning
             case AssistantMessage() | DeveloperMessage() | SystemMessage():
@@ -171,50 +184,40 @@ class MessageDraft(_Draft):
         """Add a tool call."""
         self._grow(weight(call))
         draft = CallDraft(call, self, self._budget)
-        self._calls.append(draft)
+        self.calls.append(draft)
         return draft
 
     def touch(self) -> None:
         """Something in it has changed."""
         self._built = None
 
-    @property
-    def activity(self) -> Document | None:
-        """The content of an activity, None for any other message."""
-        if self._activity is None and isinstance(self._base, ActivityMessage):
-            self._activity = Document(self._base.content, self._budget)
-        return self._activity
-
-    def retype(self, activity_type: str) -> None:
-        """Say what kind of activity this is now."""
-        self._grow(len(activity_type) - len(self._changes.get("activity_type", "")))
-        self._changes["activity_type"] = activity_type
-
-    def own(self, owner: Lane) -> None:
-        """Say whose activity this is now."""
-        self._base = self._base.model_copy(update={"subagent_run_id": owner})
-        self._built = None
+    def retype(self, activity_type: str, owner: Lane) -> None:
+        """Say what kind of activity this is now, and whose."""
+        update = {"activity_type": activity_type, "subagent_run_id": owner}
+        changed = self.base.model_copy(update=update)
+        self._grow(weight(changed) - weight(self.base))
+        self.base = changed
 
     def built(self) -> Message:
         """Return the message as it is now."""
         if self._built is None:
             changes = self._changed("content")
-            if self._calls:
-                changes["tool_calls"] = [call.built() for call in self._calls]
-            if self._activity is not None:
-                changes["content"] = self._activity.value
-            self._built = self._base.model_copy(update=changes)
+            if self.calls:
+                changes["tool_calls"] = [call.built() for call in self.calls]
+            if self.activity is not None:
+                changes["content"] = self.activity.value
+            self._built = self.base.model_copy(update=changes)
         message: Message = self._built
         return message
 
-    def drop(self) -> None:
-        """Count no longer."""
-        super().drop()
-        for call in self._calls:
-            call.drop()
-        if self._activity is not None:
-            self._activity.drop()
+    def forget(self) -> None:
+        """Count for nothing any more; somebody else has given back what it took."""
+        super().forget()
+        for call in self.calls:
+            call.forget()
+        if self.activity is not None:
+            self.activity.forget()
 
     def _first_text(self) -> str:
-        content = self._base.content
+        content = self.base.content
         return content if isinstance(content, str) else ""

@@ -1,13 +1,26 @@
 """What an agent's server can do wrong, in the tree of :mod:`sansio_sse.errors`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sansio_sse import SSEError
 
 if TYPE_CHECKING:
     from .events import RunEvent
 
-__all__ = ["PatchFailed", "ProtocolViolation"]
+__all__ = ["PatchFailed", "ProtocolViolation", "quoted"]
+
+Category = Literal["network", "timeout", "protocol", "usage"]
+
+_SHOWN = 60
+
+
+def quoted(name: str) -> str:
+    """Return a name that a server has made up, fit for an error.
+
+    >>> quoted("m-1"), len(quoted("m" * 1000))
+    ("'m-1'", 63)
+    """
+    return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")
 
 
 class ProtocolViolation(SSEError):
@@ -17,8 +30,8 @@ class ProtocolViolation(SSEError):
     open, a chunk that contradicts the one before.
     """
 
-    category = "protocol"
-    retryable = False
+    category: Category = "protocol"
+    retryable: bool = False
 
 
 class PatchFailed(SSEError):
@@ -29,8 +42,8 @@ class PatchFailed(SSEError):
     that came in chunks.
     """
 
-    category = "protocol"
-    retryable = False
+    category: Category = "protocol"
+    retryable: bool = False
 
     def __init__(self, message: str, *, cause: BaseException | str | None = None) -> None:
         super().__init__(message, cause=cause)

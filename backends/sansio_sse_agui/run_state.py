@@ -4,7 +4,7 @@ It keeps to the rules of AG-UI for consumers: what opens is closed, content belo
 snapshots replace, deltas amend. What breaks them is an error, and so is what is too much.
 """
 
-from collections.abc import Hashable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
@@ -51,9 +51,9 @@ from ag_ui.core import (
 
 from .budget import Budget, weight
 from .chunks import ChunkStreams, Lane
-from .drafts import CallDraft, MessageDraft
 from .documents import Document
-from .errors import PatchFailed, ProtocolViolation
+from .drafts import CallDraft, MessageDraft
+from .errors import PatchFailed, ProtocolViolation, quoted
 from .events import RunEvent, UnknownEvent
 
 __all__ = ["RunState", "RunStatus"]
@@ -109,26 +109,23 @@ class RunState:
     ('Hello, world', {'greeted': True}, 'finished')
     """
 
-    def __init__(
-        self, run_input: RunAgentInput | None = None, *, limit: int = 64 * MIB
-    ) -> None:
+    def __init__(self, run_input: RunAgentInput | None = None, *, limit: int = 64 * MIB) -> None:
         self._budget = Budget(limit)
         self._chunks = ChunkStreams()
         self._drafts: dict[Key, MessageDraft] = {}
         self._calls: dict[str, CallDraft] = {}
         self._status = RunStatus.WAITING
-        self._result: RunFinishedEvent | RunErrorEvent | None = None
+        self._ended_by: RunFinishedEvent | RunErrorEvent | None = None
         # Of the present run alone.
         self._open: dict[tuple[Kind, str], MessageDraft | CallDraft] = {}
-        self._spans = _Names(self._budget)
-        self._steps = _Names(self._budget)
-        self._subagents = _Names(self._budget)
-        self._former_subagents = _Names(self._budget)
+        self._spans = _Names("reasoning", self._budget)
+        self._steps = _Names("step", self._budget)
+        self._subagents = _Names("subagent", self._budget)
+        self._former_subagents = _Names("subagent", self._budget)
         state: Any = {}
         if run_input is not None:
             state = {} if run_input.state is None else run_input.state
-            for message in run_input.messages:
-                self._add(message)
+            self._reconcile(run_input.messages)
         self._state = Document(state, self._budget)
 
     # --- Look ----------------------------------------------------------------------------------
@@ -139,9 +136,9 @@ class RunState:
         return self._status
 
     @property
-    def outcome(self) -> RunFinishedEvent | RunErrorEvent | None:
-        """The event that has ended the run."""
-        return self._result
+    def ended_by(self) -> RunFinishedEvent | RunErrorEvent | None:
+        """The event that has ended the run, None before."""
+        return self._ended_by
 
     @property
     def state(self) -> Any:
@@ -177,7 +174,7 @@ class RunState:
     @property
     def steps(self) -> list[str]:
         """The names of the steps that are under way, in the order of their beginnings."""
-        return [name for _, name in self._steps]
+        return [*self._steps]
 
     def message(self, message_id: str) -> Message:
         """Return one message as it is now; raises KeyError if there is none."""
@@ -211,7 +208,7 @@ class RunState:
 
         Raises :class:`ProtocolViolation`, after which the run is not to be trusted;
         :class:`~sansio_sse.errors.LimitExceeded`; and :class:`PatchFailed`, after which one may go
-        on. What raises has changed nothing.
+        on, since it leaves what was to be patched as it was.
         """
         if isinstance(event, UnknownEvent):
             return [event]
@@ -285,23 +282,20 @@ class RunState:
             case ReasoningEncryptedValueEvent():
                 self._keep_encrypted(event)
             case ReasoningStartEvent():
-                self._spans.open(event.message_id, "reasoning", event.message_id)
+                self._spans.open(event.message_id)
             case ReasoningEndEvent():
-                self._spans.close(event.message_id, "reasoning", event.message_id)
+                self._spans.close(event.message_id)
             case StepStartedEvent():
-                name = event.step_name
-                self._steps.open((event.subagent_run_id, name), "step", name)
+                self._steps.open(event.step_name, event.subagent_run_id)
             case StepFinishedEvent():
-                name = event.step_name
-                self._steps.close((event.subagent_run_id, name), "step", name)
+                self._steps.close(event.step_name, event.subagent_run_id)
             case SubagentStartedEvent():
                 self._start_subagent(event)
             case SubagentFinishedEvent() | SubagentErrorEvent():
-                name = event.subagent_run_id
-                self._subagents.close(name, "subagent", name)
-                self._former_subagents.open(name, "subagent", name)
+                self._subagents.close(event.subagent_run_id)
+                self._former_subagents.open(event.subagent_run_id)
             case RunStartedEvent():
-                self._status, self._result = RunStatus.RUNNING, None
+                self._status, self._ended_by = RunStatus.RUNNING, None
             case RunFinishedEvent():
                 self._check_all_closed()
                 self._end(RunStatus.FINISHED, event)
@@ -313,16 +307,18 @@ class RunState:
     # --- Runs ----------------------------------------------------------------------------------
 
     def _end(self, status: RunStatus, event: RunFinishedEvent | RunErrorEvent) -> None:
-        self._status, self._result = status, event
+        self._status, self._ended_by = status, event
         self._open.clear()
         for names in (self._spans, self._steps, self._subagents, self._former_subagents):
             names.clear()
 
     def _check_all_closed(self) -> None:
-        left = [f"{kind} {name!r}" for kind, name in self._open]
-        left += [f"step {name!r}" for name in self.steps]
-        left += [f"reasoning {name!r}" for name in self._spans]
-        left += [f"subagent {name!r}" for name in self._subagents]
+        left = [f"{kind} {quoted(name)}" for kind, name in self._open]
+        left += [
+            f"{names} {quoted(name)}"
+            for names in (self._spans, self._steps, self._subagents)
+            for name in names
+        ]
         if left:
             shown = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
             raise ProtocolViolation(f"the run has finished and left open: {shown}")
@@ -330,12 +326,12 @@ class RunState:
     def _start_subagent(self, event: SubagentStartedEvent) -> None:
         name, parent = event.subagent_run_id, event.parent_subagent_run_id
         if name in self._former_subagents:
-            raise ProtocolViolation(f"subagent {name!r} has ended, and is started again")
+            raise ProtocolViolation(f"subagent {quoted(name)} has ended, and is started again")
         if parent is not None and not (
             parent in self._subagents or parent in self._former_subagents
         ):
-            raise ProtocolViolation(f"subagent {name!r} has a parent that was never started")
-        self._subagents.open(name, "subagent", name)
+            raise ProtocolViolation(f"subagent {quoted(name)} has a parent that was never started")
+        self._subagents.open(name)
 
     # --- What comes piece by piece -------------------------------------------------------------
 
@@ -353,8 +349,10 @@ class RunState:
         """Return what is open, with the event's metadata merged into it."""
         item = self._open.get((kind, name))
         if item is None:
-            raise ProtocolViolation(f"{event.type.value} for {kind} {name!r}, which is not open")
-        _check_owner(event.subagent_run_id, item.owner, f"{kind} {name!r}")
+            raise ProtocolViolation(
+                f"{event.type.value} for {kind} {quoted(name)}, which is not open"
+            )
+        _check_owner(event.subagent_run_id, item.owner, f"{kind} {quoted(name)}")
         item.merge(event.metadata)
         return item
 
@@ -369,7 +367,7 @@ class RunState:
 
     def _check_closed(self, kind: Kind, name: str) -> None:
         if (kind, name) in self._open:
-            raise ProtocolViolation(f"{kind} {name!r} is started, and is open already")
+            raise ProtocolViolation(f"{kind} {quoted(name)} is started, and is open already")
 
     def _start_message(self, event: TextMessageStartEvent | ReasoningMessageStartEvent) -> None:
         name = event.message_id
@@ -379,11 +377,11 @@ class RunState:
         role = event.role or "assistant"
         draft = self._drafts.get(("message", name))
         if draft is None:
-            draft = self._add(_new_message(event, role))
+            draft = self._add(_new_message(event))
         else:  # closed is not sealed: it goes on
-            _check_owner(event.subagent_run_id, draft.owner, f"{kind} {name!r}")
+            _check_owner(event.subagent_run_id, draft.owner, f"{kind} {quoted(name)}")
             if draft.base.role != role or not draft.takes_text(reasoning=reasoning):
-                raise ProtocolViolation(f"{kind} {name!r} was something else before")
+                raise ProtocolViolation(f"{kind} {quoted(name)} was something else before")
         draft.merge(event.metadata)
         self._open[kind, name] = draft
 
@@ -396,7 +394,7 @@ class RunState:
             function = FunctionCall(name=event.tool_call_name, arguments="")
             draft = message.call(ToolCall(id=name, function=function))
             self._calls[name] = draft
-        _check_owner(event.subagent_run_id, draft.owner, f"tool call {name!r}")
+        _check_owner(event.subagent_run_id, draft.owner, f"tool call {quoted(name)}")
         draft.merge(event.metadata)
         self._open["tool call", name] = draft
 
@@ -411,8 +409,8 @@ class RunState:
         if held is None:
             return self._add(AssistantMessage(id=parent, subagent_run_id=owner))
         if held.base.role != "assistant":
-            raise ProtocolViolation(f"tool call {parent!r} has the id of a message")
-        _check_owner(owner, held.owner, f"message {parent!r}")
+            raise ProtocolViolation(f"tool call {quoted(parent)} has the id of a message")
+        _check_owner(owner, held.owner, f"message {quoted(parent)}")
         return held
 
     def _put_result(self, event: ToolCallResultEvent) -> None:
@@ -446,14 +444,128 @@ class RunState:
     def _add(self, message: Message) -> MessageDraft:
         """Keep a message, in the place of the one with its id if there is one."""
         key = _key(message)
-        draft = MessageDraft(message, self._budget)
         old = self._drafts.get(key)
-        if old is not None:
-            old.drop()
-        self._drafts[key] = draft
-        for call in draft.calls:
-            self._calls[call.name] = call
+        self._make_room([message], [] if old is None else [old])
+        draft = self._drafts[key] = MessageDraft(message, self._budget)
         return draft
 
+    def _make_room(self, messages: Iterable[Message], old: Iterable[MessageDraft]) -> None:
+        """Give up the old ones, if there is room for the new ones then."""
+        coming = sum(map(weight, messages))
+        self._budget.take(coming, instead_of=sum(draft.size for draft in old))
+        self._budget.give(coming)  # they count for themselves
+        for draft in old:
+            draft.forget()
+
     def _reconcile(self, messages: list[Message]) -> None:
-        ...
+        """Take over the messages that there are, where those stay that only clients have.
+
+        What was held stays in its place, what is new comes last.
+        """
+        given = {_key(message): message for message in messages}
+        ours = {"activity", "reasoning"} - {message.role for message in messages}
+        held = [(_key(draft.base), draft) for draft in self._in_order()]
+        gone = [draft for key, draft in held if key in given or draft.base.role not in ours]
+        self._make_room(given.values(), gone)
+        fresh = {key: MessageDraft(message, self._budget) for key, message in given.items()}
+        self._drafts = {}
+        for key, draft in held:
+            if key in fresh:
+                self._drafts[key] = fresh[key]
+            elif draft.base.role in ours:
+                self._drafts[key] = draft
+                draft.behind = None
+        self._drafts.update(fresh)
+        self._calls = {call.name: call for draft in self._drafts.values() for call in draft.calls}
+        self._rebind()
+
+    def _rebind(self) -> None:
+        """Let what is open go on in what has taken its place; of what is gone nobody sees more."""
+        for kind, name in self._open:
+            if kind == "tool call":
+                call = self._calls.get(name)
+                if call is not None:
+                    self._open[kind, name] = call
+                continue
+            draft = self._drafts.get(("message", name))
+            if draft is not None and draft.takes_text(reasoning=kind == "reasoning message"):
+                self._open[kind, name] = draft
+
+    def _put_activity(self, event: ActivitySnapshotEvent) -> None:
+        name, kind, owner = event.message_id, event.activity_type, event.subagent_run_id
+        draft = self._drafts.get(("message", name))
+        if draft is None:
+            draft = self._add(
+                ActivityMessage(
+                    id=name, activity_type=kind, content=event.content, subagent_run_id=owner
+                )
+            )
+        elif draft.activity is None:
+            raise ProtocolViolation(f"activity {quoted(name)} has the id of a message")
+        elif event.replace is not False:
+            draft.activity.replace(event.content)
+            draft.retype(kind, owner)
+        draft.merge(event.metadata)
+
+    def _patch_activity(self, event: ActivityDeltaEvent) -> None:
+        name = event.message_id
+        draft = self._drafts.get(("message", name))
+        if draft is None or draft.activity is None:
+            raise PatchFailed(f"there is no activity {quoted(name)} to be patched")
+        draft.activity.patch(event.patch)
+        draft.retype(event.activity_type, draft.owner)
+        draft.merge(event.metadata)
+
+
+class _Names:
+    """What is open of one kind and has no content: names, which subagents may share."""
+
+    def __init__(self, kind: str, budget: Budget) -> None:
+        self._kind = kind
+        self._budget = budget
+        self._names: dict[tuple[Lane, str], int] = {}
+
+    def open(self, name: str, owner: Lane = None) -> None:
+        if (owner, name) in self._names:
+            raise ProtocolViolation(f"{self._kind} {quoted(name)} is started, and is open already")
+        size = weight(name)
+        self._budget.take(size)
+        self._names[owner, name] = size
+
+    def close(self, name: str, owner: Lane = None) -> None:
+        size = self._names.pop((owner, name), None)
+        if size is None:
+            raise ProtocolViolation(f"{self._kind} {quoted(name)} ends, and is not open")
+        self._budget.give(size)
+
+    def clear(self) -> None:
+        self._budget.give(sum(self._names.values()))
+        self._names.clear()
+
+    def __contains__(self, name: str) -> bool:
+        return (None, name) in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for _, name in self._names)
+
+    def __str__(self) -> str:
+        return self._kind
+
+
+def _key(message: Message) -> Key:
+    # A result may have the id of the message that was made up to hold its call.
+    return ("result" if isinstance(message, ToolMessage) else "message"), message.id
+
+
+def _new_message(event: TextMessageStartEvent | ReasoningMessageStartEvent) -> Message:
+    name, owner = event.message_id, event.subagent_run_id
+    if isinstance(event, ReasoningMessageStartEvent):
+        return ReasoningMessage(id=name, content="", subagent_run_id=owner)
+    made = _ROLES[event.role or "assistant"]
+    return made(id=name, content="", name=event.name, subagent_run_id=owner)
+
+
+def _check_owner(tag: Lane, owner: Lane, what: str) -> None:
+    """Whoever goes on with something and says nothing is its owner."""
+    if tag is not None and tag != owner:
+        raise ProtocolViolation(f"{what} is not of subagent {quoted(tag)}")

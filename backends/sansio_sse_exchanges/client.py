@@ -31,6 +31,8 @@ class Told(Protocol):
     """Whom a client tells how far an exchange has got, as far as it can tell."""
 
     timeouts: Timeouts
+    trusted: bool
+    """Whether the client's own credentials may go with the request."""
 
     def opened(self, *, shared: bool) -> None:
         """It has a connection, which others may share; a byte of the request may leave now."""
@@ -39,7 +41,7 @@ class Told(Protocol):
         """The whole request has left."""
 
     def connected(self, stream: Any) -> None:
-        """This is the stream of its connection, if it has one that can be shut down."""
+        """This is the stream of its connection to be, or of the one that it has."""
 
 
 class AsyncClient(Protocol):
@@ -101,22 +103,20 @@ class _Trace:
 def extensions_of(told: Told, *, asynchronous: bool) -> dict[str, Any]:
     """Return the extensions of a request.
 
-    Where waiting can be cancelled the core's timers are enough. A thread cannot be: what would hold
-    it up is bounded by the client's own timeouts, which never come before the core's.
+    The core's timers are what counts. The client's own timeouts, which do not come before them, are
+    for what the core cannot see or end: a client that does not tell how far it has got, and a
+    thread. That for reading is a thread's, and for the head alone: for the body it is taken out.
     """
     trace = _Trace(told)
-    if asynchronous:
-        return {"trace": trace.ahear, "timeout": {}}
     timeouts = told.timeouts
-    return {
-        "trace": trace.hear,
-        "timeout": {
-            "connect": timeouts.connect,
-            "pool": timeouts.connect,
-            "write": timeouts.write,
-            "read": timeouts.response,  # of the head: for the body it is taken out
-        },
+    bounds: dict[str, float] = {
+        "connect": timeouts.connect,
+        "pool": timeouts.connect,
+        "write": timeouts.write,
     }
+    if asynchronous:
+        return {"trace": trace.ahear, "timeout": bounds}
+    return {"trace": trace.hear, "timeout": bounds | {"read": timeouts.response}}
 
 
 def response_of(status: int, headers: Sequence[tuple[bytes, bytes]], extensions: Any) -> Response:
@@ -137,16 +137,37 @@ _QUOTING: dict[str, tuple[type[SSEError], str]] = {
     ),
     "LocalProtocolError": (ConfigError, "the HTTP client cannot write this request"),
 }
+_TIMEOUTS: dict[str, tuple[type[SSEError], str, str]] = {
+    "ConnectTimeout": (ConnectTimeout, "could not connect", "connect"),
+    "PoolTimeout": (ConnectTimeout, "the HTTP client had no free connection", "connect"),
+    "WriteTimeout": (WriteTimeout, "could not write the request", "write"),
+    "ReadTimeout": (ResponseTimeout, "no response head", "response"),
+}
+_BEFORE = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "LocalProtocolError",
+        "PoolTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+    }
+)
+
+_DEPTH = 10  # of a chain of exceptions
 _KINDS: dict[str, type[SSEError]] = {
-    "ConnectTimeout": ConnectTimeout,
-    "PoolTimeout": ConnectTimeout,
-    "ReadTimeout": ResponseTimeout,
-    "WriteTimeout": WriteTimeout,
     "ProxyError": ConnectError,
 }
 
 
-def failure_of(error: BaseException) -> BaseException:
+def before_sending(error: BaseException) -> bool:
+    """Tell whether a client's exception says that nothing of the request has left."""
+    return isinstance(error, SSEError) or any(
+        kind.__name__ in _BEFORE for kind in type(error).__mro__
+    )
+
+
+def failure_of(error: BaseException, timeouts: Timeouts) -> BaseException:
     """Return what is behind a client's exception: an error of ours, or what the system said."""
     if isinstance(error, SSEError):
         return error
@@ -154,13 +175,19 @@ def failure_of(error: BaseException) -> BaseException:
         if kind.__name__ in _QUOTING:
             ours, text = _QUOTING[kind.__name__]
             return ours(text, cause=kind.__name__)
+        if kind.__name__ in _TIMEOUTS:
+            late, text, field = _TIMEOUTS[kind.__name__]
+            return late(f"{text} within {getattr(timeouts, field):g} s", cause=kind.__name__)
         if kind.__name__ in _KINDS:
             return _KINDS[kind.__name__](describe(error), cause=error)
     # The client tells what happened, and the system why: the why is the same in every driver.
-    seen = 0
-    while error.__cause__ is not None and seen < 10:
-        error, seen = error.__cause__, seen + 1
-    group: Any = error
-    if hasattr(group, "exceptions"):  # one for each address that was tried
-        return failure_of(group.exceptions[0])
+    for _ in range(_DEPTH):
+        group: Any = error
+        if hasattr(group, "exceptions"):  # one for each address that was tried
+            error = group.exceptions[0]
+        # httpcore raises some "from None", and the cause is to be found in the context alone.
+        behind = error.__cause__ or error.__context__
+        if behind is None or (isinstance(error, OSError) and error.errno is not None):
+            break
+        error = behind
     return error

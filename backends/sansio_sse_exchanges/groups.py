@@ -199,8 +199,11 @@ class _Group(SyncGroupDriver):
 
     def _select(self, seconds: float | None) -> set[Any]:
         ready: set[Any] = set()
+        if seconds is not None:
+            moments = [member._moment() for member in tuple(self._shared.values())]
+            seconds = min(max(seconds, *moments, 0), LONG)
         try:
-            ready.add(self._bell.get(timeout=None if seconds is None else min(seconds, LONG)))
+            ready.add(self._bell.get(timeout=seconds))
             while True:
                 ready.add(self._bell.get_nowait())
         except queue.Empty:

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -28,6 +30,7 @@ class LoopVerbs:
         "_alarm",
         "_bell",
         "_clock",
+        "_handler",
         "_nursery",
         "_own_group",
         "_serving",
@@ -49,7 +52,8 @@ class LoopVerbs:
 
     def _set_up_loop(self) -> None:
         self._soon: Callable[[Callable[[], None]], object] | None = None
-        self._clock: Callable[[], float] = time.monotonic
+        self._clock: Callable[[], float] = _time
+        self._handler: Callable[[BaseException], object] = _show
         self._nursery: anyio.abc.TaskGroup | None = None
         self._own_group = False
         self._serving: anyio.CancelScope | None = None  # around the timer
@@ -92,7 +96,7 @@ class LoopVerbs:
         if self._soon is None:
             if self._nursery is None:
                 raise LocalProtocolError("not open: use `async with` or open(task_group) first")
-            self._clock, self._soon = _native()
+            self._clock, self._soon, self._handler = _native()
             self._serving = anyio.CancelScope()
             self._spawn(self._serve, self._serving)
 
@@ -158,7 +162,7 @@ class LoopVerbs:
         self._nursery.start_soon(task, *args)
 
     def _unhandled(self, error: BaseException) -> None:
-        sys.excepthook(type(error), error, error.__traceback__)
+        self._handler(error)
 
     def _task_released(self) -> None:
         self._tasks -= 1
@@ -170,14 +174,42 @@ class LoopVerbs:
             self._serving.cancel()
 
 
-def _native() -> tuple[Callable[[], float], Callable[[Callable[[], None]], object]]:
-    """Return the running loop's clock, and how to call something in it soon, from anywhere.
+def _time() -> float:
+    """Return the time before a loop is known: of the one that is running, if one is."""
+    try:
+        return anyio.current_time()
+    except RuntimeError:
+        return time.monotonic()
+
+
+def _show(error: BaseException) -> None:
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _native() -> tuple[
+    Callable[[], float],
+    Callable[[Callable[[], None]], object],
+    Callable[[BaseException], object],
+]:
+    """Return the running loop's clock, how to call something in it soon, and who takes exceptions.
 
     anyio's own way from a thread waits for the call to end, which a signal handler must not.
     """
     token: Any = anyio.lowlevel.current_token().native_token
     if hasattr(token, "call_soon_threadsafe"):
-        return token.time, token.call_soon_threadsafe
+        # Where sniffio is installed, anyio asks it which loop this is; in a callback, which is no
+        # task, it knows by this variable alone.
+        context = copy_context()
+        sniffio = sys.modules.get("sniffio")
+        if sniffio is not None:
+            context.run(sniffio.current_async_library_cvar.set, "asyncio")
+
+        def handle(error: BaseException) -> None:
+            token.call_exception_handler(
+                {"message": "a callback of an event stream raised", "exception": error}
+            )
+
+        return token.time, partial(token.call_soon_threadsafe, context=context), handle
     import trio
 
-    return trio.lowlevel.current_clock().current_time, token.run_sync_soon
+    return trio.lowlevel.current_clock().current_time, token.run_sync_soon, _show

@@ -4,7 +4,8 @@ The tasks run whenever the context is open, read or not, and none outlives it. W
 context raises leaves it bare.
 """
 
-from contextlib import aclosing
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 import anyio
@@ -19,52 +20,108 @@ from sansio_sse import (
     Timeouts,
 )
 
-from .client import AsyncClient, failure_of
+from .client import AsyncClient, before_sending, failure_of
 from .loop import LoopVerbs
 
 __all__ = ["AsyncClientConnection"]
 
 
-class Link:
-    """One exchange of a connection."""
+class _Work:
+    """What a task of a connection does under a number, until it is done or let go of."""
 
-    __slots__ = ("_dropped", "_gate", "_scope", "number", "owner", "timeouts")
+    __slots__ = ("_dropped", "_scope", "number", "owner")
 
     def __init__(self, owner: "AsyncClientConnection[Any]", number: int) -> None:
         self.owner = owner
         self.number = number
-        self.timeouts: Timeouts = owner._machine.config.timeouts
         self._dropped = False
-        self._gate: anyio.Event | None = None  # what a pause waits for
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
 
-    async def run(self, request: Request) -> None:
-        """Make the exchange, and tell what becomes of it."""
-        owner, number = self.owner, self.number
+    async def run(self, *args: Any) -> None:
+        """Do it; the task."""
         try:
-            with self._scope:
-                if not owner._client.tells:
-                    self._tell(ExchangeMachine.exchange_begun)
-                async with owner._client.exchange(request, self) as (response, body):
-                    self._tell(ExchangeMachine.response_received, response)
-                    async with aclosing(aiter(body)) as pieces:  # type: ignore[type-var]
-                        async for data in pieces:
-                            while self._gate is not None:
-                                await self._gate.wait()
-                            if not self._dropped:
-                                owner._bytes_received(number, data)
-                    self._tell(ExchangeMachine.end_received)
-        except Exception as error:
-            self._tell(ExchangeMachine.exchange_failed, failure_of(error))
+            if not self._dropped:
+                with anyio.CancelScope() as self._scope:
+                    await self._do(*args)
         finally:
-            owner._link_released(number, self)
+            self.owner._work_released(self)
+
+    async def _do(self, *args: Any) -> None:
+        raise NotImplementedError
 
     def _tell(self, news: Any, *args: Any) -> None:
         if not self._dropped:
             self.owner._take(news, self.number, *args)
 
+    def cancel(self) -> None:
+        """Let go of it at once."""
+        self._dropped = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+class Preparing(_Work):
+    """An async ``prepare_request`` under way."""
+
+    __slots__ = ()
+
+    async def _do(self, awaitable: Any) -> None:
+        try:
+            request = await awaitable
+        except Exception as error:
+            self._tell(Carrier.prepare_failed, error)
+        else:
+            self._tell(Carrier.request_prepared, request)
+
+
+class Link(_Work):
+    """One exchange of a connection."""
+
+    __slots__ = ("_connecting", "_gate", "_paused", "timeouts", "trusted")
+
+    def __init__(self, owner: "AsyncClientConnection[Any]", number: int) -> None:
+        super().__init__(owner, number)
+        self.timeouts: Timeouts = owner._machine.config.timeouts
+        self.trusted = False
+        self._paused = False
+        self._gate: anyio.Event | None = None  # what a pause waits for
+        self._connecting: Any = None  # the stream of a connection that is not made yet
+
+    async def _do(self, request: Request) -> None:
+        client = self.owner._client
+        self.trusted = self.owner._machine.trusts(request)
+        try:
+            if not client.tells:
+                self._tell(ExchangeMachine.exchange_begun)
+            async with client.exchange(request, self) as (response, body):
+                self._tell(ExchangeMachine.response_received, response)
+                await self._read(body)
+                self._tell(ExchangeMachine.end_received)
+        except Exception as error:
+            if not client.tells and not before_sending(error):
+                self._tell(ExchangeMachine.transport_opened)  # perhaps
+            self._tell(ExchangeMachine.exchange_failed, failure_of(error, self.timeouts))
+        finally:
+            if self._connecting is not None:  # httpcore leaves it open when TLS is cancelled
+                with anyio.CancelScope(shield=True):
+                    await self._connecting.aclose()
+
+    async def _read(self, body: AsyncIterable[bytes]) -> None:
+        pieces = aiter(body)
+        try:
+            async for data in pieces:
+                while self._paused:
+                    self._gate = anyio.Event()
+                    await self._gate.wait()
+                if self._dropped:
+                    return
+                self.owner._bytes_received(self.number, data)
+        finally:
+            await _unwind(pieces)
+
     def opened(self, *, shared: bool) -> None:
         """It has a connection."""
+        self._connecting = None
         self._tell(ExchangeMachine.transport_opened)
 
     def sent(self) -> None:
@@ -72,18 +129,27 @@ class Link:
         self._tell(ExchangeMachine.request_sent)
 
     def connected(self, stream: Any) -> None:
-        """Nothing to do: what waits can be cancelled."""
+        """There is a stream, which is not the client's to use yet."""
+        self._connecting = stream
 
     def reading(self, on: bool) -> None:
         """Read, or do not."""
-        if self._gate is not None:
+        self._paused = not on
+        if on and self._gate is not None:
             self._gate.set()
-        self._gate = None if on else anyio.Event()
 
-    def cancel(self) -> None:
-        """Let go of it at once."""
-        self._dropped = True
-        self._scope.cancel()
+
+async def _unwind(pieces: AsyncIterator[bytes]) -> None:
+    """End an iteration that was left early.
+
+    Clients have generators inside of generators, and to close the outer one leaves the others to
+    the garbage collector, which trio warns of. An exception that begins inside ends them all: the
+    next wait is cancelled.
+    """
+    with anyio.CancelScope() as scope, suppress(Exception):
+        scope.cancel()
+        async for _ in pieces:
+            pass  # it had this already
 
 
 class AsyncClientConnection(LoopVerbs, AsyncConnectionDriver[EventT]):
@@ -104,7 +170,7 @@ class AsyncClientConnection(LoopVerbs, AsyncConnectionDriver[EventT]):
 
     def _set_up(self) -> None:
         self._set_up_loop()
-        self._links: dict[int, Link | anyio.CancelScope] = {}
+        self._links: dict[int, _Work] = {}
 
     async def open(self, task_group: anyio.abc.TaskGroup) -> Self:
         """Enter without a block, with tasks in ``task_group``; ``aclose()`` ends them."""
@@ -128,13 +194,13 @@ class AsyncClientConnection(LoopVerbs, AsyncConnectionDriver[EventT]):
     # --- Verbs ---------------------------------------------------------------------------------
 
     def _exchange(self, exchange: int, request: Request) -> None:
-        link = self._links[exchange] = Link(self, exchange)
-        self._spawn(link.run, request)
+        work = self._links[exchange] = Link(self, exchange)
+        self._spawn(work.run, request)
 
     def _drop(self, transport: int) -> None:
-        link = self._links.pop(transport, None)
-        if link is not None:
-            link.cancel()
+        work = self._links.pop(transport, None)
+        if work is not None:
+            work.cancel()
 
     def _reading(self, transport: int, on: bool) -> None:
         link = self._links[transport]
@@ -142,25 +208,13 @@ class AsyncClientConnection(LoopVerbs, AsyncConnectionDriver[EventT]):
         link.reading(on)
 
     def _prepare(self, awaitable: Any, attempt: int) -> None:
-        scope = self._links[attempt] = anyio.CancelScope()
-        self._spawn(self._prepared, awaitable, attempt, scope)
-
-    async def _prepared(self, awaitable: Any, attempt: int, scope: anyio.CancelScope) -> None:
-        try:
-            with scope:
-                request = await awaitable
-                self._links.pop(attempt, None)
-                self._take(Carrier.request_prepared, attempt, request)
-        except Exception as error:
-            self._links.pop(attempt, None)
-            self._take(Carrier.prepare_failed, attempt, error)
-        finally:
-            self._task_released()
+        work = self._links[attempt] = Preparing(self, attempt)
+        self._spawn(work.run, awaitable)
 
     def _released(self) -> bool:
         return not self._tasks
 
-    def _link_released(self, number: int, link: Link) -> None:
-        if self._links.get(number) is link:
-            del self._links[number]
+    def _work_released(self, work: _Work) -> None:
+        if self._links.get(work.number) is work:  # another may have its number by now
+            del self._links[work.number]
         self._task_released()

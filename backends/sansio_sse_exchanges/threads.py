@@ -37,13 +37,16 @@ from sansio_sse import (
     Timeouts,
 )
 
-from .client import Client, failure_of
+from .client import Client, before_sending, failure_of
 
 __all__ = ["ClientConnection"]
 
 News = Callable[[], None]
 
 LONG = 1e6  # seconds: what can be waited for in one go
+# Seconds that a thread is given to hand over what is there already: else silence would be measured
+# by how quick it is.
+_MOMENT = 0.02
 
 
 class Link:
@@ -62,6 +65,7 @@ class Link:
         "number",
         "owner",
         "timeouts",
+        "trusted",
     )
 
     def __init__(self, owner: "ClientConnection[Any]", number: int) -> None:
@@ -69,6 +73,7 @@ class Link:
         self.number = number
         self.timeouts: Timeouts = owner._machine.config.timeouts
         self._client: Client = owner._client
+        self.trusted = False
         self._dropped = False
         self._reading = True
         self._held: bytes | None = None  # what was read before a pause
@@ -83,6 +88,7 @@ class Link:
 
     def start(self, request: Request) -> None:
         """Begin."""
+        self.trusted = self.owner._machine.trusts(request)
         threading.Thread(
             target=self._run, args=(request,), name="sansio-sse-exchange", daemon=True
         ).start()
@@ -102,13 +108,15 @@ class Link:
                     self._turns.get()
                 self._tell(ExchangeMachine.end_received)
         except Exception as error:
-            self._tell(ExchangeMachine.exchange_failed, failure_of(error))
+            if not self._client.tells and not before_sending(error):
+                self._tell(ExchangeMachine.transport_opened)  # perhaps
+            self._tell(ExchangeMachine.exchange_failed, failure_of(error, self.timeouts))
         finally:
             with self._lock:
                 if self._socket is not None:
                     self._socket.close()
                     self._socket = None
-            self._put(self._ended)
+            self.owner._thread_ended(self)
 
     def _tell(self, news: Any, *args: Any) -> None:
         self._put(partial(self._told, news, *args))
@@ -154,10 +162,8 @@ class Link:
             self._held = data
             return
         self.owner._bytes_received(self.number, data)
+        self.owner._read_on_since = self.owner._now()
         self._turns.put(None)
-
-    def _ended(self) -> None:
-        self.owner._link_released(self)
 
     def reading(self, on: bool) -> None:
         """Read, or do not."""
@@ -190,6 +196,7 @@ class ClientConnection(SyncConnectionDriver[EventT]):
         "_live",
         "_news",
         "_over",
+        "_read_on_since",
     )
 
     __slots__ = SLOTS
@@ -207,6 +214,7 @@ class ClientConnection(SyncConnectionDriver[EventT]):
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._over = False
         self._client_closed = False
+        self._read_on_since = 0.0  # when a thread was last told to
 
     # --- The crank -----------------------------------------------------------------------------
 
@@ -222,10 +230,12 @@ class ClientConnection(SyncConnectionDriver[EventT]):
         pass
 
     def _turn(self, seconds: float | None) -> None:
+        if seconds is not None:
+            seconds = min(max(seconds, self._moment()), LONG)
         if self._commands:
             seconds = 0
         try:
-            news = self._news.get(timeout=None if seconds is None else min(seconds, LONG))
+            news = self._news.get(timeout=seconds)
             while True:
                 news()
                 news = self._news.get_nowait()
@@ -233,6 +243,10 @@ class ClientConnection(SyncConnectionDriver[EventT]):
             pass
         while self._commands:
             self._commands.popleft()()
+
+    def _moment(self) -> float:
+        """Return how many seconds are left to a thread that was told to read on."""
+        return max(0.0, self._read_on_since + _MOMENT - self._now())
 
     def _put(self, news: News) -> None:
         """Have something done by whoever is in a call, or will be; from any thread."""
@@ -284,17 +298,23 @@ class ClientConnection(SyncConnectionDriver[EventT]):
     def _reading(self, transport: int, on: bool) -> None:
         self._links[transport].reading(on)
 
-    def _link_released(self, link: Link) -> None:
+    def _thread_ended(self, link: Link) -> None:
+        """Take note, on the very thread: there may be nobody any more who takes news."""
         self._live.discard(link)
+        self._put(partial(self._forget, link))
+        if self._over:
+            self._close_client()
+            self._wake()
+
+    def _forget(self, link: Link) -> None:
         if self._links.get(link.number) is link:
             del self._links[link.number]
-        self._close_client()
 
     def _unhandled(self, error: BaseException) -> None:
         sys.excepthook(type(error), error, error.__traceback__)
 
     def _released(self) -> bool:
-        return all(link.lost for link in self._live)
+        return all(link.lost for link in tuple(self._live))
 
     def _ended(self) -> None:
         self._over = True

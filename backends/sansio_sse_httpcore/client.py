@@ -18,7 +18,8 @@ from sansio_sse_exchanges import Told, extensions_of, response_of
 
 __all__ = ["KEEP", "AsyncPool", "Pool", "make_client"]
 
-KEEP = 4.0  # seconds: servers close what is idle, uvicorn after 5
+KEEP = 4.0
+"""Seconds that a connection is kept for the next stream: servers close what is idle."""
 
 
 class AsyncPool(Protocol):

@@ -93,10 +93,9 @@ def _class_for(kind: Any, foreign: Any) -> Any:
 def _made(error: E, foreign: Any, request: Any = None) -> E:
     kind: Any = type(error)
     cls = _class_for(kind, foreign)
-    made: E = cls.__new__(cls, *error.args)
+    made: E = cls.__new__(cls)
     foreign.__init__(made, error.message, request=request)
     made.__dict__.update(error.__dict__)
-    made.args = error.args
     made.__cause__ = error.__cause__
     made.__suppress_context__ = error.__suppress_context__
     return made
@@ -105,7 +104,6 @@ def _made(error: E, foreign: Any, request: Any = None) -> E:
 def _plain(error: E, kind: type[E]) -> E:
     """Return an error as it was before :func:`error_for`: what this finds, pickle finds."""
     plain = kind.__new__(kind, *error.args)
-    plain.args = error.args
     plain.__dict__.update(error.__dict__)
     del plain.__dict__["_request"]
     return plain

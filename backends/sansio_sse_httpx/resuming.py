@@ -16,12 +16,9 @@ and waits take place inside of the read that needs them. What to do is said by
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import suppress
-from functools import cache
 from threading import Lock
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, assert_never
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
@@ -30,7 +27,8 @@ from sansio_sse.http import is_event_stream
 
 from .messages import core_response, decodable
 from .modules import module_of
-from .resumption import Open, Read, Resumption, Shut, Wait, checked_config
+from .resumption import Resumption, checked_config
+from .streams import async_stream, sync_stream
 
 __all__ = ["AsyncResumingTransport", "ResumingTransport"]
 
@@ -48,8 +46,6 @@ if TYPE_CHECKING:
         async def __aenter__(self) -> Self: ...
 else:
     _SyncTransport = _AsyncTransport = object  # neither has to be installed
-
-_SHORTEST = 0.001  # for a socket, a timeout of 0 means something else
 
 
 class _Transport:
@@ -78,7 +74,7 @@ class _Transport:
             return self._inner
 
     def _resumption(
-        self, module: ModuleType, request: Any, outgoing: Any, response: Any, now: float
+        self, module: ModuleType, request: Any, sent: Any, response: Any, now: float
     ) -> Resumption | None:
         """Return what makes a whole stream of a response, None if it is no event stream."""
         if request.method == "HEAD" or response.status_code != 200:
@@ -88,8 +84,8 @@ class _Transport:
         return Resumption(
             module,
             request,
+            sent,
             response,
-            outgoing.extensions,
             profile=self._profile,
             config=self._config,
             now=now,
@@ -109,12 +105,15 @@ class ResumingTransport(_Transport, _SyncTransport):
 
     The client's own timeouts hold too, if they are shorter. Silence is noticed by a read timeout
     that is lowered once a response turns out to be an event stream: transports of httpx and httpx2
-    heed it, one that you have written has to read it when it reads the body.
+    heed it, one that you have written has to look at it when it reads the body.
+
+    After the event that ends a stream, what is left of the body is read if that can save the
+    connection for another request. A server that keeps such a body open delays the end of the
+    stream by a second, and over HTTP/1.1 in a sync client by a read timeout.
 
     An error is a ``TransportError`` of the client's module and a
     :class:`~sansio_sse.SSEError`, and raised by the read that comes to it. A stream whose reader
-    has had events is not begun anew, an ``Idempotency-Key`` or not. A connection can be used again
-    if the stream is read to its end.
+    has had events is not begun anew, an ``Idempotency-Key`` or not.
 
     Raises :class:`~sansio_sse.ConfigError` for a configuration with heartbeats.
 
@@ -125,8 +124,7 @@ class ResumingTransport(_Transport, _SyncTransport):
     >>> cut = httpx.MockTransport(lambda request: answer)
     >>> with httpx.Client(transport=ResumingTransport(cut, profile=OPENAI)) as client:
     ...     with client.stream("POST", "http://example.com/") as response:
-    ...         for data in response.iter_bytes():
-    ...             print(data)
+    ...         [data for data in response.iter_bytes()]
     Traceback (most recent call last):
     sansio_sse_httpx.StreamTruncated: the stream ended before its terminal event
     """
@@ -137,13 +135,13 @@ class ResumingTransport(_Transport, _SyncTransport):
         """Send a request; of an event stream, return the response to read it from, whole."""
         module = module_of(request)
         inner = self._inner_of(module)
-        outgoing = _outgoing(module, request)
-        response = inner.handle_request(outgoing)
+        sent = _outgoing(module, request)
+        response = inner.handle_request(sent)
         try:
-            resumption = self._resumption(module, request, outgoing, response, time.monotonic())
+            resumption = self._resumption(module, request, sent, response, time.monotonic())
             if resumption is None:
                 return response
-            stream = _sync_stream(module)(inner, resumption, response, outgoing)
+            stream = sync_stream(module)(inner, resumption, response, sent)
             return _with_stream(module, response, stream)
         except BaseException:
             response.close()
@@ -185,13 +183,13 @@ class AsyncResumingTransport(_Transport, _AsyncTransport):
         """Send a request; of an event stream, return the response to read it from, whole."""
         module = module_of(request)
         inner = self._inner_of(module)
-        outgoing = _outgoing(module, request)
-        response = await inner.handle_async_request(outgoing)
+        sent = _outgoing(module, request)
+        response = await inner.handle_async_request(sent)
         try:
-            resumption = self._resumption(module, request, outgoing, response, anyio.current_time())
+            resumption = self._resumption(module, request, sent, response, anyio.current_time())
             if resumption is None:
                 return response
-            stream = _async_stream(module)(inner, resumption, response, outgoing)
+            stream = async_stream(module)(inner, resumption, response, sent)
             return _with_stream(module, response, stream)
         except BaseException:
             await response.aclose()
@@ -215,175 +213,6 @@ class AsyncResumingTransport(_Transport, _AsyncTransport):
     ) -> None:
         if self._inner is not None:
             await self._inner.__aexit__(exc_type, exc_value, traceback)
-
-
-class _SyncStream:
-    def __init__(self, inner: Any, resumption: Resumption, response: Any, outgoing: Any) -> None:
-        self._inner = inner
-        self._resumption = resumption
-        self._response = response
-        self._chunks: Iterator[bytes] = iter(response.stream)
-        self._timeouts = _Timeouts(outgoing)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes:
-        while True:
-            step = self._resumption.next(time.monotonic())
-            match step:
-                case bytes() as output:
-                    return output
-                case Read(until):
-                    self._timeouts.lower(until)
-                    self._read()
-                case Open(request, until):
-                    self._timeouts.lower(until)
-                    self._open(request)
-                case Wait(until):
-                    time.sleep(max(0.0, until - time.monotonic()))
-                    self._resumption.waited(time.monotonic())
-                case Shut():
-                    self._shut()
-                case None:
-                    raise StopIteration
-                case _:
-                    assert_never(step)
-
-    def _read(self) -> None:
-        try:
-            data = next(self._chunks)
-        except StopIteration:
-            self._resumption.ended(time.monotonic())
-        except BaseException as error:
-            self._resumption.failed(error, time.monotonic())
-            if not isinstance(error, Exception):
-                raise
-        else:
-            self._resumption.received(data, time.monotonic())
-
-    def _open(self, request: Any) -> None:
-        try:
-            self._response = self._inner.handle_request(request)
-        except BaseException as error:
-            self._resumption.failed(error, time.monotonic())
-            if not isinstance(error, Exception):
-                raise
-        else:
-            self._chunks = iter(self._response.stream)
-            self._resumption.opened(self._response, time.monotonic())
-
-    def _shut(self) -> None:
-        response, self._response = self._response, None
-        if response is not None:
-            response.close()
-
-    def close(self) -> None:
-        self._resumption.close(time.monotonic())
-        self._shut()
-
-
-class _AsyncStream:
-    def __init__(self, inner: Any, resumption: Resumption, response: Any, outgoing: Any) -> None:
-        self._inner = inner
-        self._resumption = resumption
-        self._response = response
-        self._chunks: Any = aiter(response.stream)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while True:
-            step = self._resumption.next(anyio.current_time())
-            match step:
-                case bytes() as output:
-                    return output
-                case Read(until):
-                    await self._read(until)
-                case Open(request, until):
-                    await self._open(request, until)
-                case Wait(until):
-                    await anyio.sleep(max(0.0, until - anyio.current_time()))
-                    self._resumption.waited(anyio.current_time())
-                case Shut():
-                    await self._shut()
-                case None:
-                    raise StopAsyncIteration
-                case _:
-                    assert_never(step)
-
-    async def _read(self, until: float | None) -> None:
-        data: bytes | None = None
-        try:
-            with _scope(until):
-                data = await anext(self._chunks)
-        except StopAsyncIteration:
-            self._resumption.ended(anyio.current_time())
-        except BaseException as error:
-            self._resumption.failed(error, anyio.current_time())
-            if not isinstance(error, Exception):
-                raise
-        else:
-            if data is None:
-                self._resumption.failed(TimeoutError("too late"), anyio.current_time())
-            else:
-                self._resumption.received(data, anyio.current_time())
-
-    async def _open(self, request: Any, until: float | None) -> None:
-        try:
-            with _scope(until):
-                self._response = await self._inner.handle_async_request(request)
-        except BaseException as error:
-            self._resumption.failed(error, anyio.current_time())
-            if not isinstance(error, Exception):
-                raise
-        else:
-            if self._response is None:
-                self._resumption.failed(TimeoutError("too late"), anyio.current_time())
-            else:
-                self._chunks = aiter(self._response.stream)
-                self._resumption.opened(self._response, anyio.current_time())
-
-    async def _shut(self) -> None:
-        response, self._response = self._response, None
-        if response is not None:
-            await response.aclose()
-            if hasattr(self._chunks, "aclose"):
-                with suppress(RuntimeError):  # another task is reading, and finds it closed
-                    await self._chunks.aclose()
-
-    async def aclose(self) -> None:
-        self._resumption.close(anyio.current_time())
-        await self._shut()
-
-
-def _scope(until: float | None) -> anyio.CancelScope:
-    return anyio.CancelScope() if until is None else anyio.CancelScope(deadline=until)
-
-
-class _Timeouts:
-    """The timeouts of requests and reads to come, which transports look up when they need them."""
-
-    def __init__(self, outgoing: Any) -> None:
-        self._now: dict[str, float | None] = outgoing.extensions["timeout"]
-        self._read = self._now.get("read")
-
-    def lower(self, until: float | None) -> None:
-        """Let a read last until then, and no longer than the client wants."""
-        left = None if until is None else max(_SHORTEST, until - time.monotonic())
-        limits = [limit for limit in (left, self._read) if limit is not None]
-        self._now["read"] = min(limits, default=None)
-
-
-@cache
-def _sync_stream(module: ModuleType) -> Any:
-    return type("ResumingStream", (_SyncStream, module.SyncByteStream), {})
-
-
-@cache
-def _async_stream(module: ModuleType) -> Any:
-    return type("AsyncResumingStream", (_AsyncStream, module.AsyncByteStream), {})
 
 
 def _outgoing(module: ModuleType, request: Any) -> Any:

@@ -96,23 +96,23 @@ def checked_config(config: ConnectionConfig | None) -> ConnectionConfig:
 
 
 class Resumption:
-    """The stream that begins with ``response``, which answers ``request``."""
+    """The stream that begins with ``response``, which answers ``sent``, in place of ``request``."""
 
     def __init__(
         self,
         module: ModuleType,
         request: Any,
+        sent: Any,
         response: Any,
-        extensions: dict[str, Any],
         *,
         profile: Profile,
         config: ConnectionConfig,
         now: float,
     ) -> None:
-        asked, self._whole = core_request(module, request)
+        asked, self._whole = core_request(module, sent)
         self._module = module
         self._asked = request
-        self._extensions = extensions
+        self._extensions = sent.extensions
         self._idle = config.timeouts.idle
         self._until = _promised(profile, asked.method)
         self._machine = ConnectionMachine(

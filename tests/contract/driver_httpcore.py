@@ -1,4 +1,4 @@
-"""The HTTP-client backend, over httpcore2 and over httpcore: on asyncio, on trio, and in threads."""
+"""The HTTP-client backend, over httpcore2 and httpcore: on asyncio, on trio, and in threads."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -30,34 +30,25 @@ def _pools(package: ModuleType, kind: str, options: dict[str, Any]) -> dict[str,
     return {**options, "pool": pool}
 
 
-class _OverHttpcore:
-    """What the faces of the async loops have in common here."""
+LACKS = frozenset({"own transports", "early answers", "early verdicts", "no proxies", "speed"})
 
-    package: ModuleType
+
+def opening_in(face: Any, kind: Any) -> Any:
+    """Return a class whose ``open()`` needs no task group: it takes the scenario's."""
+
+    class Opened(kind):  # type: ignore[misc]  # it may be one of several
+        async def open(self, task_group: anyio.abc.TaskGroup | None = None) -> Any:
+            return await super().open(task_group or face._group)
+
+    Opened.__name__ = kind.__name__
+    return Opened
+
+
+class Grouped:
+    """What the faces of the async loops have in common here: a task group around a scenario."""
+
+    cycles = 200
     _group: anyio.abc.TaskGroup
-
-    def connect(self, url: str, **options: Any) -> Any:
-        made = self._opening(sansio_sse_httpcore.Connection)
-        return made(url, **_pools(self.package, "AsyncConnectionPool", options))
-
-    def pool(self, config: Any, **options: Any) -> Any:
-        made = self._opening(sansio_sse_httpcore.ConnectionPool)
-        return made(config, **_pools(self.package, "AsyncConnectionPool", options))
-
-    def streams(self, **options: Any) -> Any:
-        made = self._opening(sansio_sse_httpcore.StreamSet)
-        return made(**_pools(self.package, "AsyncConnectionPool", options))
-
-    def _opening(self, kind: Any) -> Any:
-        here = self._group
-
-        class Opened(kind):  # type: ignore[misc]
-            # The one exception among signatures: a task group, here that of the scenario.
-            async def open(self, task_group: anyio.abc.TaskGroup | None = None) -> Any:
-                return await super().open(task_group or here)
-
-        Opened.__name__ = kind.__name__
-        return Opened
 
     def run(self, scenario: Callable[[], Scenario]) -> None:
         inner: Any = super()
@@ -70,9 +61,30 @@ class _OverHttpcore:
                 await scenario()
             except Exception as error:
                 failure = error  # bare, not in a group
+            await self._clean_up()
             self._group.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    async def _clean_up(self) -> None:
+        """Close what a scenario has used."""
+
+
+class _OverHttpcore(Grouped):
+    lacks = LACKS
+    package: ModuleType
+
+    def connect(self, url: str, **options: Any) -> Any:
+        made = opening_in(self, sansio_sse_httpcore.Connection)
+        return made(url, **_pools(self.package, "AsyncConnectionPool", options))
+
+    def pool(self, config: Any, **options: Any) -> Any:
+        made = opening_in(self, sansio_sse_httpcore.ConnectionPool)
+        return made(config, **_pools(self.package, "AsyncConnectionPool", options))
+
+    def streams(self, **options: Any) -> Any:
+        made = opening_in(self, sansio_sse_httpcore.StreamSet)
+        return made(**_pools(self.package, "AsyncConnectionPool", options))
 
 
 class OnAsyncio(_OverHttpcore, Asyncio):
@@ -87,11 +99,14 @@ class OnTrio(_OverHttpcore, Trio):
 
 class OnAsyncioOld(_OverHttpcore, Asyncio):
     name = "httpcore-asyncio"
+    lacks = LACKS | {"groups"}
     package = httpcore
 
 
 class InThreads(Sockets):
     name = "httpcore2-threads"
+    lacks = LACKS | {"connecting", "tidy refusals"}
+    cycles = 200
     package: ModuleType = httpcore2
 
     def connect(self, url: str, **options: Any) -> Any:
@@ -109,6 +124,7 @@ class InThreads(Sockets):
 
 class InThreadsOld(InThreads):
     name = "httpcore-threads"
+    lacks = InThreads.lacks | {"groups"}
     package = httpcore
 
 

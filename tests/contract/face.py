@@ -48,6 +48,18 @@ class Face(ABC):
     name: ClassVar[str] = ""
     asynchronous: ClassVar[bool] = True
     """Whether there are tasks, which can be cancelled, and hooks that can be awaited."""
+    lacks: ClassVar[frozenset[str]] = frozenset()
+    """What the HTTP client below it does otherwise; a scenario that ``needs`` it is not run.
+
+    ``"own transports"``: they are kept, counted and looked after by the core; ``"early answers"``:
+    a response is read while its request is still being written; ``"early verdicts"``: what is no
+    HTTP is known to be none before its first line is complete; ``"no proxies"``: it has none;
+    ``"groups"``: it has pools and sets (or they are tested well enough with another face of it);
+    ``"tidy refusals"``: nothing is left to the garbage collector by a Unix socket that is not
+    there; ``"speed"``: it does what takes thousands of requests in a few seconds. And parameters of
+    scenarios, as the phase ``"connecting"``, where nothing can end its wait but time."""
+    cycles: ClassVar[int] = 1000
+    """How many connections it makes in a few seconds."""
     spare_threads: ClassVar[str] = "-"
     """How the names of threads begin which the loop itself keeps for a while."""
 

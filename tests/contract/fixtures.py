@@ -48,21 +48,31 @@ _ASYNC_DRIVERS = [driver for driver in _DRIVERS if driver().asynchronous]
 _SYNC_DRIVERS = [driver for driver in _DRIVERS if not driver().asynchronous]
 
 
+_FIXTURES = {"sse": _DRIVERS, "async_sse": _ASYNC_DRIVERS, "sync_sse": _SYNC_DRIVERS}
+
+
 def _name(driver: Callable[[], Face]) -> str:
     return driver().name
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a scenario on every driver, and those outside of the contract suite on asyncio's."""
-    if "sse" in metafunc.fixturenames:
+    for fixture, candidates in _FIXTURES.items():
+        if fixture not in metafunc.fixturenames:
+            continue
         only = {
             "asyncio": ("asyncio", "uvloop"),
             "hostile": ("asyncio",),
             "sockets_driver": ("sockets",),
             "trio_driver": ("trio",),
         }.get(metafunc.definition.path.parent.name)
-        drivers = [driver for driver in _DRIVERS if only is None or _name(driver) in only]
-        metafunc.parametrize("sse", drivers, ids=_name, indirect=True)
+        needs = {word for mark in metafunc.definition.iter_markers("needs") for word in mark.args}
+        drivers = [
+            driver
+            for driver in candidates
+            if (only is None or _name(driver) in only) and not needs & driver().lacks
+        ]
+        metafunc.parametrize(fixture, drivers, ids=_name, indirect=True)
 
 
 @pytest.fixture
@@ -72,14 +82,14 @@ def sse(request: pytest.FixtureRequest) -> Face:
     return face
 
 
-@pytest.fixture(params=_ASYNC_DRIVERS, ids=_name)
+@pytest.fixture
 def async_sse(request: pytest.FixtureRequest) -> Face:
     """The driver under test, if there is something to be cancelled or awaited in it."""
     face: Face = request.param()
     return face
 
 
-@pytest.fixture(params=_SYNC_DRIVERS, ids=_name)
+@pytest.fixture
 def sync_sse(request: pytest.FixtureRequest) -> Face:
     """The driver under test, if it has no tasks, and works in the threads of its callers."""
     face: Face = request.param()
@@ -100,10 +110,18 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give everything here a limit of its own: a test that hangs has failed."""
+    items[:] = [item for item in items if not _is_lacked(item)]
     for item in items:
         folder = item.path.parent.name
         if folder in _FOLDERS and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(30))
+
+
+def _is_lacked(item: pytest.Item) -> bool:
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    driver = parameters.get("sse")
+    others = {value for value in parameters.values() if isinstance(value, str)}
+    return driver is not None and bool(others & driver().lacks)
 
 
 @pytest.fixture(scope="session")

@@ -217,6 +217,11 @@ def _close(peer: Peer, seen: Seen) -> None:
 
 
 def _nonsense(peer: Peer, seen: Seen) -> None:
+    peer.send(b"SSH-2.0-OpenSSH_9.7\r\n\r\n")
+    peer.stall()
+
+
+def _greeting(peer: Peer, seen: Seen) -> None:
     peer.send(b"SSH-2.0-OpenSSH_9.7\r\n")
     peer.stall()
 
@@ -250,6 +255,15 @@ async def test_a_failure_before_the_head_is_tried_again(
             assert (await connection.receive(5)).data == "hello"
     assert [type(error) for error in watch.errors] == [kind]
     assert RECONNECTING in watch.states
+
+
+@pytest.mark.needs("early verdicts")
+async def test_what_is_no_http_is_known_by_its_first_bytes(sse: Face) -> None:
+    watch = Watch()
+    with Server([_greeting, stay("hello")]) as server:
+        async with sse.connect(server.url, config=quick(), **watch.options()) as connection:
+            assert (await connection.receive(5)).data == "hello"
+    assert [type(error) for error in watch.errors] == [RemoteProtocolError]
 
 
 def _reset_in_the_body(peer: Peer, seen: Seen) -> None:

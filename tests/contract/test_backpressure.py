@@ -24,6 +24,7 @@ def flood(peer: Peer, seen: Seen) -> None:
     peer.end()
 
 
+@pytest.mark.needs("speed")
 async def test_a_slow_reader_of_100_000_events_loses_nothing_in_bounded_memory(
     sse: Face, tls: dict[str, Any]
 ) -> None:

@@ -208,6 +208,7 @@ async def test_no_endpoints_are_a_mistake(sse: Face) -> None:
 # --- The same for the members of a pool --------------------------------------------------------
 
 
+@pytest.mark.needs("groups")
 async def test_a_lease_heals_at_another_endpoint_and_its_member_returns(sse: Face) -> None:
     feed = Feed()
     with Server(feed) as second:
@@ -235,6 +236,7 @@ async def test_a_lease_heals_at_another_endpoint_and_its_member_returns(sse: Fac
             await pool.aclose()
 
 
+@pytest.mark.needs("groups")
 async def test_the_ids_of_a_member_do_not_cross_to_another_domain(sse: Face) -> None:
     one, two = Feed(), Feed()
     two.last = 2
@@ -258,6 +260,7 @@ async def test_the_ids_of_a_member_do_not_cross_to_another_domain(sse: Face) -> 
         await pool.aclose()
 
 
+@pytest.mark.needs("groups")
 async def test_members_are_spread_over_all_endpoints(sse: Face) -> None:
     with Server(stay("hello")) as first, Server(stay("hello")) as second:
         async with sse.pool(pooled(first.url, second.url, max_size=4)) as pool:

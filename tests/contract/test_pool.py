@@ -26,6 +26,8 @@ from .common import drop, go_on, pooled, quick, resume, stay, turn_away
 from .face import Face
 from .server import Peer, Seen, Server, open_sockets
 
+pytestmark = pytest.mark.needs("groups")
+
 CLOSED = ConnectionState.CLOSED
 CONNECTED = ConnectionState.CONNECTED
 
@@ -577,8 +579,6 @@ async def test_opening_twice_is_out_of_order(sse: Face) -> None:
 async def test_what_a_pool_is_not_made_of(sse: Face) -> None:
     with pytest.raises(ConfigError, match="made of a PoolConfig"):
         sse.pool("http://127.0.0.1:1/")
-    with pytest.raises(ConfigError, match="proxy"):
-        sse.pool(pooled("http://127.0.0.1:1/"), proxy="http://127.0.0.1:2/")
 
 
 # --- Closing -----------------------------------------------------------------------------------

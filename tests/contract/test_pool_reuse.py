@@ -28,6 +28,8 @@ DONE = "[DONE]"
 MANY = 1000
 HOLDERS = 10
 
+pytestmark = pytest.mark.needs("own transports", "groups")
+
 
 def answer(*events: str, **options: Any) -> Any:
     """Answer with a finite stream, and keep the transport open."""

@@ -21,6 +21,8 @@ from .common import drop, pooled, quick, resume, stay, turn_away
 from .face import Face
 from .server import Peer, Script, Seen, Server
 
+pytestmark = pytest.mark.needs("groups")
+
 READ = 2 * 65536  # more than any driver reads at once
 
 

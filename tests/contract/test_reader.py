@@ -21,7 +21,7 @@ from sansio_sse import (
     StateChanged,
 )
 
-from .common import drop, quick, read_all, stay, turn_away
+from .common import drop, pooled, quick, read_all, stay, turn_away
 from .face import Face
 from .server import Peer, Seen, Server
 
@@ -424,6 +424,7 @@ async def test_errors_yields_every_error(sse: Face) -> None:
         assert [error.status async for error in errors] == [503, 502]
 
 
+@pytest.mark.needs("speed")
 async def test_iterators_that_nobody_reads_are_bounded(sse: Face) -> None:
     with Server(turn_away(503)) as server:
         config = quick(max_attempts=0, initial_delay=0, max_delay=0)
@@ -588,6 +589,11 @@ async def test_a_url_is_joined_to_the_base_url(sse: Face) -> None:
     assert server.requests[0].target == "/api/v1/events?room=%C3%A9"
 
 
+@pytest.mark.needs("no proxies")
 async def test_a_proxy_is_refused_with_a_hint(sse: Face) -> None:
     with pytest.raises(ConfigError, match="proxies"):
         sse.connect("http://127.0.0.1:1/", proxy="http://127.0.0.1:2/")
+    with pytest.raises(ConfigError, match="sansio_sse_httpcore"):
+        sse.pool(pooled("http://127.0.0.1:1/"), proxy="http://127.0.0.1:2/")
+    with pytest.raises(ConfigError, match="sansio_sse_httpcore"):
+        sse.streams(proxy="http://127.0.0.1:2/")

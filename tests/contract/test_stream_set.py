@@ -21,6 +21,8 @@ from .common import drop, quick, resume, stay, turn_away
 from .face import Face
 from .server import Peer, Seen, Server, open_sockets
 
+pytestmark = pytest.mark.needs("groups")
+
 
 def by_path(peer: Peer, seen: Seen) -> None:
     """Send what the path says, and stay."""
@@ -418,7 +420,7 @@ async def test_a_set_that_is_not_open_or_closed(sse: Face) -> None:
 
 
 async def test_what_a_set_is_not_made_of(sse: Face) -> None:
-    for wrong in ({"max_connecting": 0}, {"max_connecting_per_origin": 0}, {"proxy": "http://p"}):
+    for wrong in ({"max_connecting": 0}, {"max_connecting_per_origin": 0}):
         with pytest.raises(ConfigError):
             sse.streams(**wrong)
 

@@ -91,6 +91,7 @@ async def test_a_unix_socket(sse: Face, tls: dict[str, Any], tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
+@pytest.mark.needs("tidy refusals")
 @pytest.mark.parametrize("name", ["none", "too long" * 30, "nu\0l"])
 async def test_a_unix_socket_that_is_not_there(sse: Face, tmp_path: Path, name: str) -> None:
     config = ConnectionConfig(reconnection=ONCE)
@@ -188,6 +189,7 @@ async def test_a_handshake_that_stalls_is_a_connect_timeout(
         assert caught.value.request_sent is False
 
 
+@pytest.mark.needs("connecting")
 async def test_an_address_that_does_not_answer_is_a_connect_timeout(sse: Face) -> None:
     with ExitStack() as stack:
         hole = BlackHole(stack)
@@ -217,6 +219,7 @@ async def test_a_server_that_does_not_read_the_request_is_a_write_timeout(
         assert caught.value.request_sent
 
 
+@pytest.mark.needs("early answers")
 async def test_an_answer_may_come_before_the_request_was_read(sse: Face) -> None:
     done = threading.Event()
 
