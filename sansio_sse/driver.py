@@ -515,7 +515,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         A driver calls this for what it has read: it is the way of every event.
         """
         if self._busy:
-            self._take(type(self._wire).bytes_received, transport, data)
+            self._take(_bytes_received, transport, data)
             return
         self._busy = True
         try:
@@ -974,6 +974,11 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
 
     def _ended(self) -> None:
         """Let go of what serves all transports; there will be none any more. Optional."""
+
+
+def _bytes_received(wire: Any, transport: int, data: bytes, now: float) -> Sequence[Any]:
+    answer: Sequence[Any] = wire.bytes_received(transport, data, now)
+    return answer
 
 
 def _restart(wire: Carrier, last_event_id: str | None, now: float) -> Sequence[Any]:

@@ -205,7 +205,7 @@ class MemberDriver(ConnectionDriver[Any]):
                 super()._act(action)
 
     def _bytes_received(self, transport: int, data: bytes) -> None:
-        self._take(type(self._wire).bytes_received, transport, data)
+        self._take(_bytes_received, transport, data)
 
     def _deliver(self, events: Sequence[Event]) -> None:
         if self._on_event is not None:
@@ -415,6 +415,11 @@ class GroupDriver(MachineDriver):
     def _gone(self) -> bool:
         """Whether it has been let go of. Optional."""
         return True
+
+
+def _bytes_received(wire: Any, transport: int, data: bytes, now: float) -> Sequence[Any]:
+    answer: Sequence[Any] = wire.bytes_received(transport, data, now)
+    return answer
 
 
 def _admitted(

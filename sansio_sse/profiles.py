@@ -13,7 +13,7 @@ A profile is data alone: another API is another :class:`Profile`, written by who
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from .errors import ConfigError
@@ -182,11 +182,10 @@ def _has(event: ServerSentEvent, types: tuple[str, ...], fields: tuple[str, ...]
 def _object(text: str) -> dict[str, Any]:
     """Return a JSON object, an empty one for what is none."""
     try:
-        found: Any = json.loads(text)
+        value: Any = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    nothing: dict[str, Any] = {}
-    return found if isinstance(found, dict) else nothing
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _with_parameter(url: str, name: str, value: str) -> str:

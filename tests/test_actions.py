@@ -41,6 +41,7 @@ from sansio_sse import (
     SendPing,
     SendPost,
     ServerSentEvent,
+    StartExchange,
     StateChanged,
     Stop,
 )

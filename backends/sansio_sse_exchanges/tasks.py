@@ -37,16 +37,16 @@ class _Work:
         self._dropped = False
         self._scope: anyio.CancelScope | None = None
 
-    async def run(self, *args: Any) -> None:
-        """Do it; the task."""
+    async def run(self, task: Any) -> None:
+        """Do what ``task`` is about; the task."""
         try:
             if not self._dropped:
                 with anyio.CancelScope() as self._scope:
-                    await self._do(*args)
+                    await self._do(task)
         finally:
             self.owner._work_released(self)
 
-    async def _do(self, *args: Any) -> None:
+    async def _do(self, task: Any, /) -> None:
         raise NotImplementedError
 
     def _tell(self, news: Any, *args: Any) -> None:
@@ -65,7 +65,7 @@ class Preparing(_Work):
 
     __slots__ = ()
 
-    async def _do(self, awaitable: Any) -> None:
+    async def _do(self, awaitable: Any, /) -> None:
         try:
             request = await awaitable
         except Exception as error:
@@ -87,7 +87,7 @@ class Link(_Work):
         self._gate: anyio.Event | None = None  # what a pause waits for
         self._connecting: Any = None  # the stream of a connection that is not made yet
 
-    async def _do(self, request: Request) -> None:
+    async def _do(self, request: Request, /) -> None:
         client = self.owner._client
         self.trusted = self.owner._machine.trusts(request)
         try:

@@ -152,8 +152,10 @@ def _through(client: Any, url: str, options: dict[str, Any]) -> dict[str, Any]:
 def _pairs(headers: HeadersInput) -> list[tuple[str, str]]:
     if headers is None:
         return []
-    pairs: Any = headers.items() if hasattr(headers, "items") else headers
-    return list(pairs)
+    given: Any = headers
+    if hasattr(given, "multi_items"):  # httpx's own: the items of these are joined
+        return list(given.multi_items())
+    return list(given.items() if hasattr(given, "items") else given)
 
 
 def _ours(pairs: list[tuple[str, str]], given: set[str]) -> list[tuple[str, str]]:

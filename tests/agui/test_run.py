@@ -24,6 +24,7 @@ from contract.driver_trio import Trio
 from contract.face import Face
 from contract.server import Peer, Seen, Server
 from sansio_sse import (
+    AG_UI,
     ConnectionState,
     EventDecodeError,
     HTTPStatusError,
@@ -202,9 +203,7 @@ async def test_the_last_of_several_runs_can_be_waited_for(sse: Face) -> None:
     ]
 
     def is_ours(event: ServerSentEvent) -> bool:
-        data = event.json()
-        ours: bool = data.get("runId") == QUESTION.run_id
-        return data["type"] == "RUN_ERROR" or (data["type"] == "RUN_FINISHED" and ours)
+        return AG_UI(event) and event.json().get("runId", "run") == QUESTION.run_id
 
     with Server(agent(*earlier, STARTED, FINISHED)) as server:
         async with start(sse, server.url, until=is_ours) as events:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import anyio.abc
@@ -11,6 +11,7 @@ import httpcore2
 
 import sansio_sse_httpcore
 import sansio_sse_httpcore.sync
+from sansio_sse_httpcore.client import default_context
 
 from .driver_asyncio import Asyncio
 from .driver_sockets import Connection, ConnectionPool, Sockets, StreamSet
@@ -23,7 +24,7 @@ def _pools(package: ModuleType, kind: str, options: dict[str, Any]) -> dict[str,
     taken = {name: options.pop(name, None) for name in ("ssl_context", "uds", "proxy", "http2")}
     if package is httpcore2:  # the one that is made by default
         return {**options, **{name: value for name, value in taken.items() if value is not None}}
-    context = taken["ssl_context"] or sansio_sse_httpcore.client.default_context()
+    context = taken["ssl_context"] or default_context()
     pool = getattr(package, kind)(
         ssl_context=context, uds=taken["uds"], max_connections=None, max_keepalive_connections=0
     )
@@ -72,7 +73,7 @@ class Grouped:
 
 class _OverHttpcore(Grouped):
     lacks = LACKS
-    package: ModuleType
+    package: ClassVar[ModuleType]
 
     def connect(self, url: str, **options: Any) -> Any:
         made = opening_in(self, sansio_sse_httpcore.Connection)
@@ -89,25 +90,25 @@ class _OverHttpcore(Grouped):
 
 class OnAsyncio(_OverHttpcore, Asyncio):
     name = "httpcore2-asyncio"
-    package = httpcore2
+    package: ClassVar[ModuleType] = httpcore2
 
 
 class OnTrio(_OverHttpcore, Trio):
     name = "httpcore2-trio"
-    package = httpcore2
+    package: ClassVar[ModuleType] = httpcore2
 
 
 class OnAsyncioOld(_OverHttpcore, Asyncio):
     name = "httpcore-asyncio"
     lacks = LACKS | {"groups"}
-    package = httpcore
+    package: ClassVar[ModuleType] = httpcore
 
 
 class InThreads(Sockets):
     name = "httpcore2-threads"
     lacks = LACKS | {"connecting", "tidy refusals"}
     cycles = 200
-    package: ModuleType = httpcore2
+    package: ClassVar[ModuleType] = httpcore2
 
     def connect(self, url: str, **options: Any) -> Any:
         made = sansio_sse_httpcore.sync.Connection[Any]
@@ -125,7 +126,7 @@ class InThreads(Sockets):
 class InThreadsOld(InThreads):
     name = "httpcore-threads"
     lacks = InThreads.lacks | {"groups"}
-    package = httpcore
+    package: ClassVar[ModuleType] = httpcore
 
 
 DRIVERS: list[Callable[[], Face]] = [OnAsyncio, OnTrio, OnAsyncioOld, InThreads, InThreadsOld]

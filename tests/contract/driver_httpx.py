@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 
@@ -38,7 +38,7 @@ def _new_client(package: ModuleType, kind: str, context: Any, uds: Any) -> Any:
 
 class _OverHttpx(Grouped):
     lacks = _LACKS
-    package: ModuleType
+    package: ClassVar[ModuleType]
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,19 +55,19 @@ class _OverHttpx(Grouped):
 
 class OnAsyncio(_OverHttpx, Asyncio):
     name = "httpx2-asyncio"
-    package = httpx2
+    package: ClassVar[ModuleType] = httpx2
 
 
 class OnTrio(_OverHttpx, Trio):
     name = "httpx2-trio"
-    package = httpx2
+    package: ClassVar[ModuleType] = httpx2
 
 
 class HttpxInThreads(InThreads):
     name = "httpx-threads"
     # This httpx looks at where a redirect leads, though it is not to follow it.
     lacks = InThreads.lacks | _LACKS | {"http://[::1/"}
-    package = httpx
+    package: ClassVar[ModuleType] = httpx
 
     def __init__(self) -> None:
         super().__init__()

@@ -31,6 +31,7 @@ from sansio_sse import (
     OPENAI,
     PLAIN,
     ConfigError,
+    ConnectError,
     ConnectionConfig,
     ConnectionLost,
     ContentEncodingError,
@@ -51,6 +52,7 @@ from sansio_sse import (
     encode_event,
 )
 from sansio_sse_httpx.resuming import AsyncResumingTransport, ResumingTransport
+from sansio_sse_httpx.resumption import Read, Resumption, Shut
 
 URL = "http://example.com/v1/answers?tenant=7"
 DONE = encode_event("[DONE]")
@@ -117,6 +119,8 @@ class Inner:
         self.answers = list(answers)
         self.asked: list[Ask] = []
         self.open = 0
+        self.taken = 0
+        """How many pieces of bodies were asked for."""
         self.began: list[dict[str, float | None]] = []
         """The timeouts in force at each first read of a body."""
         self.calls: list[str] = []
@@ -169,7 +173,9 @@ class Body:
     def __iter__(self) -> Iterator[bytes]:
         timeouts = dict(self.extensions["timeout"])
         self.inner.began.append(timeouts)
-        yield from self.answer.pieces
+        for piece in self.answer.pieces:
+            self.inner.taken += 1
+            yield piece
         if self.answer.silent:
             assert timeouts["read"] is not None
             time.sleep(timeouts["read"])
@@ -182,6 +188,7 @@ class Body:
         for piece in self.answer.pieces:
             if self.answer.pause:
                 await anyio.sleep(self.answer.pause)
+            self.inner.taken += 1
             yield piece
         if self.answer.silent:
             await anyio.sleep(math.inf)
@@ -765,6 +772,22 @@ def test_retries_without_progress_are_numbered(way: Way) -> None:
     assert inner.open == 0
 
 
+@pytest.mark.parametrize(
+    ("fails", "cause"),
+    [
+        (lambda module: module.ConnectError("refused"), ConnectError),
+        (lambda module: module.ConnectTimeout("slow"), ConnectError),
+        (lambda module: module.ReadError("reset"), ConnectionLost),
+    ],
+    ids=["refused", "slow", "reset"],
+)
+def test_the_last_failure_is_told(way: Way, fails: Any, cause: type[Exception]) -> None:
+    outcome = way.ask(way.inner(torn(A1), Answer(fails=fails)))
+    assert isinstance(outcome.error, ReconnectExhausted)
+    assert type(outcome.error.cause) is cause
+    assert type(root(outcome.error)) is type(fails(way.module))
+
+
 def test_an_event_is_progress(way: Way) -> None:
     events = [encode_event(str(number), id=str(number)) for number in range(1, 11)]
     inner = way.inner(*map(torn, events), whole(DONE))
@@ -864,15 +887,19 @@ def test_an_error_stays(way: Way) -> None:
     def sync() -> None:
         stream = iter(transport.handle_request(request).stream)
         for _ in range(2):
-            with pytest.raises(StreamTruncated):
+            with pytest.raises(StreamTruncated) as caught:
                 next(stream)
+            found: Any = caught.value
+            assert found.request is request
 
     async def asynchronous() -> None:
         response = await transport.handle_async_request(request)
         stream = aiter(response.stream)
         for _ in range(2):
-            with pytest.raises(StreamTruncated):
+            with pytest.raises(StreamTruncated) as caught:
                 await anext(stream)
+            found: Any = caught.value
+            assert found.request is request
 
     if way.loop:
         anyio.run(asynchronous, backend=way.loop)
@@ -1068,11 +1095,35 @@ def test_a_refusal_is_not_listened_to_for_ever(library: Any) -> None:
     assert inner.open == 0
 
 
-def test_and_by_nothing_where_there_is_nothing_to_gain(way: Way) -> None:
-    inner = way.inner(whole(A, DONE, silent=True))
-    outcome = way.ask(inner, config=idle(1e9))  # it would take as long to notice
+@pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "up to the close"])
+def test_the_rest_of_a_body_is_read_where_that_saves_the_connection(
+    way: Way, chunked: bool
+) -> None:
+    headers = {"Content-Type": "text/event-stream"}
+    if chunked:
+        headers["Transfer-Encoding"] = "chunked"
+    inner = way.inner(whole(A, DONE, B, C, headers=headers))
+    outcome = way.ask(inner)
     assert outcome.data == A + DONE
+    assert inner.taken == (4 if chunked else 2)
     assert inner.open == 0
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda module: module.__name__)
+def test_the_end_of_a_body_is_the_end_of_waiting_for_it(library: Any) -> None:
+    headers = {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
+    request = library.Request("POST", URL, extensions={"timeout": {}})
+    response = library.Response(200, headers=headers)
+    resumption = Resumption(
+        library, request, request, response, profile=OPENAI, config=NO_WAIT, now=0.0
+    )
+    assert isinstance(resumption.next(0.0), Read)
+    resumption.received(DONE, 0.0)
+    assert resumption.next(0.0) == DONE
+    assert resumption.next(0.0) == Read(until=1.0)
+    resumption.ended(0.5)
+    assert resumption.next(0.5) == Shut()
+    assert resumption.next(0.5) is None
 
 
 # --- Leaving and closing -----------------------------------------------------------------------
