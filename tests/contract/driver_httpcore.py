@@ -72,7 +72,7 @@ class Grouped:
 
 
 class _OverHttpcore(Grouped):
-    lacks = LACKS
+    lacks: ClassVar[frozenset[str]] = LACKS
     package: ClassVar[ModuleType]
 
     def connect(self, url: str, **options: Any) -> Any:
@@ -100,7 +100,7 @@ class OnTrio(_OverHttpcore, Trio):
 
 class OnAsyncioOld(_OverHttpcore, Asyncio):
     name = "httpcore-asyncio"
-    lacks = LACKS | {"groups"}
+    lacks: ClassVar[frozenset[str]] = LACKS | {"groups"}
     package: ClassVar[ModuleType] = httpcore
 
 
