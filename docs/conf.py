@@ -27,7 +27,8 @@ napoleon_use_ivar = True  # else what stands under "Attributes:" is described tw
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(asyncio|collections|concurrent|contextlib|enum|json|ssl|typing)\..*"),
-    ("py:.*", r"(pytest|trio|types)\..*"),
+    ("py:.*", r"(ag_ui|anyio|httpx2?|pytest|trio|types)\..*"),
+    ("py:.*", r"FieldInfo|NoneType"),  # of pydantic, inside of what ag_ui annotates
     ("py:.*", r"(.*\.)?(T|[A-Z]\w+T|_\w+|\w*Counters)"),
     ("py:.*", r"(.*\.)?(AttemptInProgress|Accepted|Redirected|Refused)"),
     ("py:.*", r"sansio_sse_\w+\.loop\.LoopVerbs"),
@@ -58,14 +59,17 @@ def find_short_name(app: Sphinx, env: Any, node: Any, text: Any) -> Any:
         return None
     wanted = str(node["reftarget"]).removeprefix("sansio_sse.")
     objects = env.domains["py"].objects
-    found = [
-        entry
+    found = {
+        name: entry
         for name, entry in objects.items()
         if name.endswith(f".{wanted}") and not entry.aliased
-    ]
+    }
+    # A backend may have the same name for something of its own, and then it is said in full.
+    core = {name: entry for name, entry in found.items() if name.startswith("sansio_sse.")}
+    found = core or found
     if len(found) != 1:
         return None
-    entry = found[0]
+    [entry] = found.values()
     source = node.get("refdoc", env.docname)
     return make_refnode(app.builder, source, entry.docname, entry.node_id, text)
 

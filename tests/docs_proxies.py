@@ -52,6 +52,8 @@ class CompanyProxy:
             await speak(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             pass  # the client has gone
+        except asyncio.CancelledError:
+            pass  # the page is over
         finally:
             writer.close()
 
@@ -71,7 +73,7 @@ class CompanyProxy:
             whole = asyncio.StreamReader()
             whole.feed_data(head)
             whole.feed_eof()
-            await self._play(target.split("/")[2], whole, writer)
+            await self._play(target.split("/")[2].partition(":")[0], whole, writer)
 
     async def _socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """RFC 1928, with user and password after RFC 1929 if there is a login."""
@@ -107,7 +109,7 @@ class CompanyProxy:
 
     @staticmethod
     async def _play(host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await docs_server.answer(docs_server.SERVERS[host], reader, writer)
+        await docs_server._answer(docs_server.SERVERS[host], reader, writer)
 
     @staticmethod
     async def _http2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -474,7 +474,6 @@ class RunState:
                 self._drafts[key] = fresh[key]
             elif draft.base.role in ours:
                 self._drafts[key] = draft
-                draft.behind = None
         self._drafts.update(fresh)
         self._calls = {call.name: call for draft in self._drafts.values() for call in draft.calls}
         self._rebind()

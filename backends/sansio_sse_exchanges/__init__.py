@@ -5,7 +5,7 @@ For those who write a backend for an HTTP client of their own: an object with th
 :class:`ClientConnection` (and of the pools and sets) whose ``_client`` it is.
 """
 
-from .client import AsyncClient, Client, Told, extensions_of, failure_of, response_of
+from .client import AsyncClient, Client, LetGo, Told, extensions_of, failure_of, response_of
 from .groups import AsyncClientPool, AsyncClientStreamSet, ClientPool, ClientStreamSet
 from .tasks import AsyncClientConnection
 from .threads import ClientConnection
@@ -19,6 +19,7 @@ __all__ = [
     "ClientConnection",
     "ClientPool",
     "ClientStreamSet",
+    "LetGo",
     "Told",
     "extensions_of",
     "failure_of",

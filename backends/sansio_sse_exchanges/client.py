@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from sansio_sse import (
     ConfigError,
     ConnectError,
+    ConnectionLost,
     ConnectTimeout,
     RemoteProtocolError,
     Request,
@@ -24,13 +25,19 @@ from sansio_sse import (
     describe,
 )
 
-__all__ = ["AsyncClient", "Client", "Told", "extensions_of", "failure_of", "response_of"]
+__all__ = ["AsyncClient", "Client", "LetGo", "Told", "extensions_of", "failure_of", "response_of"]
+
+
+class LetGo(Exception):
+    """Nobody wants this exchange any more; nobody is told of it either."""
 
 
 class Told(Protocol):
     """Whom a client tells how far an exchange has got, as far as it can tell."""
 
     timeouts: Timeouts
+    dropped: bool
+    """Whether nobody wants the exchange any more: a client that notices may raise LetGo."""
     trusted: bool
     """Whether the client's own credentials may go with the request."""
 
@@ -136,7 +143,13 @@ _QUOTING: dict[str, tuple[type[SSEError], str]] = {
         "what the server sent is not valid HTTP, or was cut short",
     ),
     "LocalProtocolError": (ConfigError, "the HTTP client cannot write this request"),
+    # Of HTTP/2, where httpcore lets it through as it is.
+    "H2Error": (RemoteProtocolError, "what the server sent is not valid HTTP/2"),
 }
+# What h2 says of a connection that others use too, and not of the request.
+_CROWDED = frozenset(
+    {"NoSuchStreamError", "StreamClosedError", "StreamIDTooLowError", "TooManyStreamsError"}
+)
 _TIMEOUTS: dict[str, tuple[type[SSEError], str, str]] = {
     "ConnectTimeout": (ConnectTimeout, "could not connect", "connect"),
     "PoolTimeout": (ConnectTimeout, "the HTTP client had no free connection", "connect"),
@@ -160,6 +173,12 @@ _KINDS: dict[str, type[SSEError]] = {
 }
 
 
+def _said_by_h2(error: BaseException) -> str:
+    """Return the name of the exception that a client's own was made of."""
+    own = error.__cause__ or error  # httpx has made another of it
+    return type(own.args[0]).__name__ if own.args else ""
+
+
 def before_sending(error: BaseException) -> bool:
     """Tell whether a client's exception says that nothing of the request has left."""
     return isinstance(error, SSEError) or any(
@@ -167,10 +186,19 @@ def before_sending(error: BaseException) -> bool:
     )
 
 
-def failure_of(error: BaseException, timeouts: Timeouts) -> BaseException:
-    """Return what is behind a client's exception: an error of ours, or what the system said."""
+def failure_of(error: BaseException, timeouts: Timeouts, *, sent: bool = False) -> BaseException:
+    """Return what is behind a client's exception: an error of ours, or what the system said.
+
+    ``sent``: the whole request has left, so that it is not what is wrong.
+    """
     if isinstance(error, SSEError):
         return error
+    if type(error).__name__ == "LocalProtocolError":
+        if _said_by_h2(error) in _CROWDED:
+            return ConnectionLost("the connection takes no other request")
+        if sent:
+            ours, text = _QUOTING["H2Error"]
+            return ours(text, cause=type(error).__name__)
     for kind in type(error).__mro__:
         if kind.__name__ in _QUOTING:
             ours, text = _QUOTING[kind.__name__]

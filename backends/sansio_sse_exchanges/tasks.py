@@ -29,18 +29,18 @@ __all__ = ["AsyncClientConnection"]
 class _Work:
     """What a task of a connection does under a number, until it is done or let go of."""
 
-    __slots__ = ("_dropped", "_scope", "number", "owner")
+    __slots__ = ("_scope", "dropped", "number", "owner")
 
     def __init__(self, owner: "AsyncClientConnection[Any]", number: int) -> None:
         self.owner = owner
         self.number = number
-        self._dropped = False
+        self.dropped = False
         self._scope: anyio.CancelScope | None = None
 
     async def run(self, task: Any) -> None:
         """Do what ``task`` is about; the task."""
         try:
-            if not self._dropped:
+            if not self.dropped:
                 with anyio.CancelScope() as self._scope:
                     await self._do(task)
         finally:
@@ -50,12 +50,12 @@ class _Work:
         raise NotImplementedError
 
     def _tell(self, news: Any, *args: Any) -> None:
-        if not self._dropped:
+        if not self.dropped:
             self.owner._take(news, self.number, *args)
 
     def cancel(self) -> None:
         """Let go of it at once."""
-        self._dropped = True
+        self.dropped = True
         if self._scope is not None:
             self._scope.cancel()
 
@@ -77,12 +77,13 @@ class Preparing(_Work):
 class Link(_Work):
     """One exchange of a connection."""
 
-    __slots__ = ("_connecting", "_gate", "_paused", "timeouts", "trusted")
+    __slots__ = ("_connecting", "_gate", "_paused", "_sent", "timeouts", "trusted")
 
     def __init__(self, owner: "AsyncClientConnection[Any]", number: int) -> None:
         super().__init__(owner, number)
         self.timeouts: Timeouts = owner._machine.config.timeouts
         self.trusted = False
+        self._sent = False
         self._paused = False
         self._gate: anyio.Event | None = None  # what a pause waits for
         self._connecting: Any = None  # the stream of a connection that is not made yet
@@ -100,7 +101,8 @@ class Link(_Work):
         except Exception as error:
             if not client.tells and not before_sending(error):
                 self._tell(ExchangeMachine.transport_opened)  # perhaps
-            self._tell(ExchangeMachine.exchange_failed, failure_of(error, self.timeouts))
+            failure = failure_of(error, self.timeouts, sent=self._sent)
+            self._tell(ExchangeMachine.exchange_failed, failure)
         finally:
             if self._connecting is not None:  # httpcore leaves it open when TLS is cancelled
                 with anyio.CancelScope(shield=True):
@@ -113,7 +115,7 @@ class Link(_Work):
                 while self._paused:
                     self._gate = anyio.Event()
                     await self._gate.wait()
-                if self._dropped:
+                if self.dropped:
                     return
                 self.owner._bytes_received(self.number, data)
         finally:
@@ -126,6 +128,7 @@ class Link(_Work):
 
     def sent(self) -> None:
         """The whole request has left."""
+        self._sent = True
         self._tell(ExchangeMachine.request_sent)
 
     def connected(self, stream: Any) -> None:

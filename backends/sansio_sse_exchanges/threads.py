@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ from sansio_sse import (
     Timeouts,
 )
 
-from .client import Client, before_sending, failure_of
+from .client import Client, LetGo, before_sending, failure_of
 
 __all__ = ["ClientConnection"]
 
@@ -54,13 +54,15 @@ class Link:
 
     __slots__ = (
         "_client",
-        "_dropped",
         "_held",
         "_lock",
         "_reading",
+        "_sent",
         "_shared",
         "_socket",
         "_turns",
+        "_waits",
+        "dropped",
         "lost",
         "number",
         "owner",
@@ -74,13 +76,15 @@ class Link:
         self.timeouts: Timeouts = owner._machine.config.timeouts
         self._client: Client = owner._client
         self.trusted = False
-        self._dropped = False
+        self._sent = False
+        self.dropped = False
         self._reading = True
         self._held: bytes | None = None  # what was read before a pause
         self._lock = threading.Lock()  # between the one who shuts down and the thread that closes
         self._socket: socket.socket | None = None  # a descriptor of our own, to shut down by
         self._shared = False  # the connection carries other exchanges too
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each piece to be read
+        self._waits = True  # it is in the client's hands
         self.lost = False
         """It was let go of where nothing ends its wait."""
 
@@ -100,23 +104,28 @@ class Link:
             with self._client.exchange(request, self) as (response, body):
                 self._tell(ExchangeMachine.response_received, response)
                 pieces = iter(body)
-                while not self._dropped:
-                    data = next(pieces, None)
-                    if data is None or self._dropped:
-                        break
+                while (data := self._next(pieces)) is not None:
                     self._put(partial(self._received, data))
                     self._turns.get()
                 self._tell(ExchangeMachine.end_received)
         except Exception as error:
+            self._waits = False
             if not self._client.tells and not before_sending(error):
                 self._tell(ExchangeMachine.transport_opened)  # perhaps
-            self._tell(ExchangeMachine.exchange_failed, failure_of(error, self.timeouts))
+            failure = failure_of(error, self.timeouts, sent=self._sent)
+            self._tell(ExchangeMachine.exchange_failed, failure)
         finally:
             with self._lock:
                 if self._socket is not None:
                     self._socket.close()
                     self._socket = None
             self.owner._thread_ended(self)
+
+    def _next(self, pieces: Iterator[bytes]) -> bytes | None:
+        self._waits = True  # before the look at what `drop` sets before it looks at this
+        data = None if self.dropped else next(pieces, None)
+        self._waits = False
+        return None if self.dropped else data
 
     def _tell(self, news: Any, *args: Any) -> None:
         self._put(partial(self._told, news, *args))
@@ -125,12 +134,16 @@ class Link:
         self.owner._put(news)
 
     def opened(self, *, shared: bool) -> None:
-        """It has a connection."""
-        self._shared = shared
+        """It has a connection; raise if it comes too late, before anything is sent."""
+        with self._lock:
+            self._shared = shared
+            if self.dropped:
+                raise LetGo
         self._tell(ExchangeMachine.transport_opened)
 
     def sent(self) -> None:
         """The whole request has left."""
+        self._sent = True
         self._tell(ExchangeMachine.request_sent)
 
     def connected(self, stream: Any) -> None:
@@ -141,7 +154,7 @@ class Link:
                 with contextlib.suppress(OSError):
                     # The client's own object is another one as soon as TLS begins.
                     self._socket = socket.socket(fileno=socket.dup(sock.fileno()))
-            if self._dropped:
+            if self.dropped:
                 self._shut_down()
 
     def _shut_down(self) -> None:
@@ -152,11 +165,11 @@ class Link:
     # --- On the thread of whoever is in a call ---------------------------------------------------
 
     def _told(self, news: Any, *args: Any) -> None:
-        if not self._dropped:
+        if not self.dropped:
             self.owner._take(news, self.number, *args)
 
     def _received(self, data: bytes) -> None:
-        if self._dropped:
+        if self.dropped:
             return
         if not self._reading:
             self._held = data
@@ -175,8 +188,8 @@ class Link:
     def drop(self) -> None:
         """Let go of it at once."""
         with self._lock:
-            self._dropped = True
-            self.lost = self._socket is None or self._shared
+            self.dropped = True
+            self.lost = self._waits and (self._socket is None or self._shared)
             self._shut_down()
         self._turns.put(None)
 

@@ -16,6 +16,8 @@ import anyio
 from sansio_sse import ConfigError, Origin, Request, Response, request_fields
 from sansio_sse_exchanges import Told, extensions_of, response_of
 
+from .multiplex import mend
+
 __all__ = ["KEEP", "AsyncPool", "Pool", "make_client"]
 
 KEEP = 4.0
@@ -139,6 +141,14 @@ class AsyncPoolClient:
     ) -> AsyncGenerator[tuple[Response, AsyncIterable[bytes]]]:
         """Send a request through the pool."""
         extensions = extensions_of(told, asynchronous=True)
+        hear = extensions["trace"]
+
+        async def trace(name: str, info: dict[str, Any]) -> None:
+            if name.startswith("http2."):
+                mend(self._pool, asynchronous=True)
+            await hear(name, info)
+
+        extensions["trace"] = trace
         response = await self._pool.handle_async_request(_made(self._pool, request, extensions))
         try:
             yield (
@@ -170,8 +180,19 @@ class PoolClient:
     def exchange(self, request: Request, told: Told) -> Generator[tuple[Response, Iterable[bytes]]]:
         """Send a request through the pool."""
         extensions = extensions_of(told, asynchronous=False)
+        hear = extensions["trace"]
+
+        def trace(name: str, info: dict[str, Any]) -> None:
+            if name.startswith("http2."):
+                mend(self._pool, asynchronous=False)
+                # Who reads, reads for all: no silence is too long.
+                extensions["timeout"].pop("read", None)
+            hear(name, info)
+
+        extensions["trace"] = trace
+        extensions["wanted"] = lambda: not told.dropped
         response = self._pool.handle_request(_made(self._pool, request, extensions))
-        extensions["timeout"].pop("read")  # the silence of a stream is the core's to judge
+        extensions["timeout"].pop("read", None)  # the silence of a stream is the core's to judge
         try:
             told.connected(response.extensions.get("network_stream"))
             yield (

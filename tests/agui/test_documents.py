@@ -168,10 +168,15 @@ def test_what_patches_add_is_limited() -> None:
     assert len(document.value) == 9
 
 
-def test_names_count_too() -> None:
+@pytest.mark.parametrize(
+    "operation",
+    [{"op": "add", "value": 1}, {"op": "move", "from": "/a"}, {"op": "copy", "from": "/a"}],
+    ids=lambda operation: operation["op"],
+)
+def test_names_count_too(operation: dict[str, Any]) -> None:
     document = Document({"a": 0}, Budget(10_000))
     with pytest.raises(LimitExceeded):
-        document.patch(parsed([{"op": "move", "from": "/a", "path": f"/{'x' * 10_000}"}]).delta)
+        document.patch(parsed([{**operation, "path": f"/{'x' * 10_000}"}]).delta)
     assert document.value == {"a": 0}
 
 
@@ -180,6 +185,18 @@ def test_what_patches_replace_is_no_more_than_what_is_there() -> None:
     for number in range(1000):
         document.patch(parsed([{"op": "replace", "path": "/progress", "value": number}]).delta)
     assert document.value == {"progress": 999}
+
+
+def test_a_document_that_takes_most_of_the_room_is_not_weighed_for_each_patch() -> None:
+    document = Document({"big": "x" * 6000, "progress": 0}, Budget(10_000))
+    progress = parsed([{"op": "replace", "path": "/progress", "value": 1}])
+
+    def patch_for_ever() -> None:
+        for _ in range(1000):
+            document.patch(progress.delta)
+
+    with pytest.raises(LimitExceeded):
+        patch_for_ever()
 
 
 def test_a_patch_that_fails_costs_nothing() -> None:

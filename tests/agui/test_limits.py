@@ -209,6 +209,16 @@ def test_what_is_restated_does_not_count_twice() -> None:
     assert run.message("m").content == most
 
 
+def test_metadata_that_is_replaced_does_not_count_twice() -> None:
+    run = RunState(limit=LIMIT)
+    run.feed(STARTED)
+    run.feed(begin())
+    for tokens in range(MANY):
+        usage = {"tokens": tokens}
+        run.feed(TextMessageContentEvent(message_id="m", delta="", metadata=usage))
+    assert run.message("m").metadata == {"tokens": MANY - 1}
+
+
 def test_what_is_not_kept_may_go_on_for_ever() -> None:
     run = RunState(limit=LIMIT)
     run.feed(STARTED)

@@ -180,6 +180,15 @@ def test_what_has_not_changed_is_the_same_object() -> None:
     assert run.messages[0] is first
 
 
+def test_whoever_looks_sees_what_has_come_since() -> None:
+    run = fed(begin(), call(parent_message_id="m"), args("1"))
+    assert run.messages == [AssistantMessage(id="m", content="", tool_calls=[tool_call("1")])]
+    run.feed(args("2"))
+    assert run.messages == [AssistantMessage(id="m", content="", tool_calls=[tool_call("12")])]
+    run.feed(say("x"))
+    assert contents(run) == ["x"]
+
+
 def test_metadata_is_merged_key_by_key() -> None:
     run = fed(
         begin(metadata={"a": [1, 2], "b": 1}),
@@ -397,6 +406,22 @@ def test_subagents_have_chunks_of_their_own() -> None:
     assert run.feed(finished) == [end("b", **mine), finished]
     with pytest.raises(ProtocolViolation, match="begins an item"):
         run.feed(chunk("fünf"))
+
+
+def test_the_assistant_need_not_be_named_in_chunks() -> None:
+    run = fed(chunk("x", message_id="m"), chunk("y", role="assistant"))
+    assert contents(run) == ["xy"]
+
+
+def test_what_concerns_the_run_ends_the_chunks_of_all() -> None:
+    event = snapshot()
+    run = fed(chunk("x", message_id="a"), chunk("y", message_id="b", subagent_run_id="s"))
+    assert run.feed(event) == [end("a"), end("b", subagent_run_id="s"), event]
+
+
+def test_a_subagent_that_is_announced_late_ends_nothing() -> None:
+    event = SubagentStartedEvent(subagent_run_id="s", name="helper")
+    assert fed(chunk("x", message_id="m", subagent_run_id="s")).feed(event) == [event]
 
 
 @pytest.mark.parametrize(
