@@ -45,9 +45,10 @@ import sys
 import time
 import traceback
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from peers import acounted, counted
@@ -240,40 +241,45 @@ AHTTPCORE2 = {"body, parser": aread_body, "connect()": aread_pool}
 HTTPCORE2 = {"body, parser": read_body, "connect()": read_pool}
 
 
-def transport(kind: str) -> Any:
+def client_of(module: ModuleType, kind: str, resuming: bool) -> Any:
+    """Return a client that keeps no connection: the server closes each, and not at once."""
     from sansio_sse import ANTHROPIC
-    from sansio_sse_httpx import resuming
+    from sansio_sse_httpx import resuming as transports
 
-    return getattr(resuming, f"{kind}ResumingTransport")(profile=ANTHROPIC)
+    limits = module.Limits(max_keepalive_connections=0)
+    make = getattr(module, f"{kind}Client")
+    if not resuming:
+        return make(limits=limits)
+    inner = getattr(module, f"{kind}HTTPTransport")(limits=limits)
+    return make(transport=getattr(transports, f"{kind}ResumingTransport")(inner, profile=ANTHROPIC))
 
 
 @contextmanager
 def on_asyncio(package: str, readers: dict[str, Reader]) -> Iterator[dict[str, Run]]:
-    """Read with one ``AsyncClient`` of httpx or httpx2, on one loop."""
+    """Read with an ``AsyncClient`` of httpx or httpx2, on one loop."""
     module = import_module(package)
+    clients = {name: client_of(module, "Async", name == RESUMING) for name in readers}
     with asyncio.Runner() as runner:
-        plain, resuming = module.AsyncClient(), module.AsyncClient(transport=transport("Async"))
 
         def bound(name: str) -> Run:
-            client = resuming if name == RESUMING else plain
-            return lambda url: runner.run(readers[name](client, url))
+            return lambda url: runner.run(readers[name](clients[name], url))
 
         try:
             yield {name: bound(name) for name in readers}
         finally:
-            runner.run(plain.aclose())
-            runner.run(resuming.aclose())
+            for client in clients.values():
+                runner.run(client.aclose())
 
 
 @contextmanager
 def plainly(package: str, readers: dict[str, Reader]) -> Iterator[dict[str, Run]]:
-    """Read with one ``Client`` of httpx or httpx2."""
+    """Read with a ``Client`` of httpx or httpx2."""
     module = import_module(package)
-    with module.Client() as plain, module.Client(transport=transport("")) as resuming:
-        yield {
-            name: partial(reader, resuming if name == RESUMING else plain)
-            for name, reader in readers.items()
+    with ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(client_of(module, "", name == RESUMING)) for name in readers
         }
+        yield {name: partial(reader, clients[name]) for name, reader in readers.items()}
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """How Sphinx builds the documentation."""
 
+import re
 from importlib.metadata import version as version_of
 from typing import Any
 
@@ -49,8 +50,29 @@ def keep_first_line(
 def leave_out(
     app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
 ) -> bool | None:
-    """Leave out what a named tuple says about its fields: that they are fields."""
-    return True if type(obj).__name__ == "_tuplegetter" else None
+    """Leave out how classes are made: what a named tuple says of its fields, and slots."""
+    made = type(obj).__name__ == "_tuplegetter" or name in ("SLOTS", "SYNC_SLOTS")
+    return True if made else None
+
+
+_UNION = re.compile(
+    r"[\w.~]*Annotated\[[^\[\]]*discriminator='type'\)\](?: \| [\w.~]*UnknownEvent)?"
+)
+
+
+def name_unions(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    args: str | None,
+    returns: str | None,
+) -> tuple[str, str] | None:
+    """Call the union of all events of AG-UI by its name, in place of all of theirs."""
+    if not name.startswith("sansio_sse_agui.") or args is None:
+        return None
+    return _UNION.sub("RunEvent", args), _UNION.sub("RunEvent", returns or "")
 
 
 def find_short_name(app: Sphinx, env: Any, node: Any, text: Any) -> Any:
@@ -76,5 +98,6 @@ def find_short_name(app: Sphinx, env: Any, node: Any, text: Any) -> Any:
 
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", keep_first_line, priority=400)  # napoleon has 500
+    app.connect("autodoc-process-signature", name_unions)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("missing-reference", find_short_name)

@@ -256,7 +256,9 @@ class ConnectionMachine:
         on_end = config.on_end or ("reconnect" if request.method == "GET" else "finish")
         self._finite = on_end == "finish"
         idle = config.timeouts.idle
-        self._idle = (_FINITE_IDLE if self._finite else _STREAM_IDLE) if idle is None else idle
+        if idle is None:  # an answer may be thought about for longer
+            idle = _FINITE_IDLE if self._finite or until is not None else _STREAM_IDLE
+        self._idle = idle
 
         self._state = _DISCONNECTED
         self._now = float("-inf")

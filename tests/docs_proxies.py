@@ -64,7 +64,10 @@ class CompanyProxy:
         method, target, _ = head.decode().split("\r\n")[0].split(" ")
         self.seen.append(f"{method} {target}")
         known = base64.b64encode(self.login.encode()).decode()
-        if self.login and f"proxy-authorization: basic {known}".lower() not in head.decode().lower():
+        if (
+            self.login
+            and f"proxy-authorization: basic {known}".lower() not in head.decode().lower()
+        ):
             writer.write(docs_server.status(407))
         elif method == "CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")

@@ -182,7 +182,8 @@ class Stage:
         self.requests.append(seen)
         if self.plain:
             status, body = self.plain.pop(0)
-            peer.respond(status, ("Content-Type", "application/json"), body=body)
+            soon = ("Retry-After-Ms", "1")  # what both SDKs wait before a retry
+            peer.respond(status, ("Content-Type", "application/json"), soon, body=body)
             peer.again = True
             return
         self.send(peer, self.blocks[int(seen.cursor or 0) :])

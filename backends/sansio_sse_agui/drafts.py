@@ -59,8 +59,8 @@ class _Draft:
         """Merge an event's metadata, key by key; the last one wins."""
         if metadata and not self._gone:
             mine = self._metadata
-            lost = sum(weight(mine[key]) + len(key) for key in metadata if key in mine)
-            self._grow(weight(metadata) - lost)
+            lost = {key: mine[key] for key in metadata if key in mine}
+            self._grow(weight(metadata) - weight(lost))
             mine.update(metadata)
 
     def encrypt(self, value: str) -> None:

@@ -116,9 +116,7 @@ class Link:
             self._tell(ExchangeMachine.exchange_failed, failure)
         finally:
             with self._lock:
-                if self._socket is not None:
-                    self._socket.close()
-                    self._socket = None
+                self._close_socket()
             self.owner._thread_ended(self)
 
     def _next(self, pieces: Iterator[bytes]) -> bytes | None:
@@ -137,6 +135,8 @@ class Link:
         """It has a connection; raise if it comes too late, before anything is sent."""
         with self._lock:
             self._shared = shared
+            if shared:
+                self._close_socket()
             if self.dropped:
                 raise LetGo
         self._tell(ExchangeMachine.transport_opened)
@@ -158,9 +158,14 @@ class Link:
                 self._shut_down()
 
     def _shut_down(self) -> None:
-        if self._socket is not None and not self._shared:
+        if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _close_socket(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     # --- On the thread of whoever is in a call ---------------------------------------------------
 
@@ -189,7 +194,7 @@ class Link:
         """Let go of it at once."""
         with self._lock:
             self.dropped = True
-            self.lost = self._waits and (self._socket is None or self._shared)
+            self.lost = self._waits and self._socket is None
             self._shut_down()
         self._turns.put(None)
 
@@ -314,10 +319,9 @@ class ClientConnection(SyncConnectionDriver[EventT]):
     def _thread_ended(self, link: Link) -> None:
         """Take note, on the very thread: there may be nobody any more who takes news."""
         self._live.discard(link)
-        self._put(partial(self._forget, link))
         if self._over:
             self._close_client()
-            self._wake()
+        self._put(partial(self._forget, link))  # the last: somebody may wait for all of this
 
     def _forget(self, link: Link) -> None:
         if self._links.get(link.number) is link:
@@ -327,6 +331,9 @@ class ClientConnection(SyncConnectionDriver[EventT]):
         sys.excepthook(type(error), error, error.__traceback__)
 
     def _released(self) -> bool:
+        return self._client_closed and self._let_go()
+
+    def _let_go(self) -> bool:
         return all(link.lost for link in tuple(self._live))
 
     def _ended(self) -> None:
@@ -334,9 +341,9 @@ class ClientConnection(SyncConnectionDriver[EventT]):
         self._close_client()
 
     def _close_client(self) -> None:
-        if self._over and not self._client_closed and self._released():
-            self._client_closed = True
+        if self._over and not self._client_closed and self._let_go():
             self._client.close()
+            self._client_closed = True
 
 
 def _nothing() -> None:

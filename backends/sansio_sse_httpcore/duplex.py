@@ -25,9 +25,13 @@ _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Duplex:
-    """Takes the place of a ``SyncStream``; ``package`` is whose exceptions it raises."""
+    """Takes the place of a stream, whose own socket this is.
 
-    def __init__(self, sock: socket.socket, package: str) -> None:
+    ``package`` is whose exceptions it raises.
+    """
+
+    def __init__(self, stream: Any, sock: socket.socket, package: str) -> None:
+        self._stream = stream
         self._sock = sock
         self._errors: Any = importlib.import_module(package)
         self._lock = threading.Lock()
@@ -80,20 +84,8 @@ class Duplex:
             self._sock.close()
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what a ``SyncStream`` does."""
-        match info:
-            case "ssl_object":
-                return self._sock._sslobj if isinstance(self._sock, ssl.SSLSocket) else None
-            case "socket":
-                return self._sock
-            case "client_addr":
-                return self._sock.getsockname()
-            case "server_addr":
-                return self._sock.getpeername()
-            case "is_readable":
-                return self._sock.fileno() < 0 or _ready(self._sock, False, 0)
-            case _:
-                return None
+        """Return what the stream does."""
+        return self._stream.get_extra_info(info)
 
 
 def _ready(sock: socket.socket, writing: bool, seconds: float | None) -> bool:

@@ -171,12 +171,13 @@ class _Turns(_Mended):
     def __init__(self, connection: Any) -> None:
         self._lock = threading.Lock()
         super().__init__(connection)
-        sock = connection._network_stream.get_extra_info("socket")
-        secure = connection._network_stream.get_extra_info("ssl_object") is not None
+        stream = connection._network_stream
+        sock = stream.get_extra_info("socket")
+        secure = stream.get_extra_info("ssl_object") is not None
         # (In TLS within TLS the socket is not the one that is read from.)
         if isinstance(sock, ssl.SSLSocket if secure else socket.socket):
             package = type(connection).__module__.partition(".")[0]
-            connection._network_stream = Duplex(sock, package)
+            connection._network_stream = Duplex(stream, sock, package)
 
     def _receive_stream_event(self, request: Any, stream_id: int) -> Any:
         reads = self._wait(stream_id, _wanted(request))

@@ -113,7 +113,9 @@ class ResumingTransport(_Transport, _SyncTransport):
 
     An error is a ``TransportError`` of the client's module and a
     :class:`~sansio_sse.SSEError`, and raised by the read that comes to it. A stream whose reader
-    has had events is not begun anew, an ``Idempotency-Key`` or not.
+    has had events is not begun anew, an ``Idempotency-Key`` or not. A server that gives ids is
+    taken to heed them, also in a POST; ``ReconnectionPolicy(enabled=False)`` is for one that is not
+    to be asked again.
 
     Raises :class:`~sansio_sse.ConfigError` for a configuration with heartbeats.
 

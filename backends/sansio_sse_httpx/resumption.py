@@ -5,7 +5,8 @@ told what came of it. All that is decided is decided by a
 :class:`~sansio_sse.ConnectionMachine`, except for one thing, which holds for answers only: a stream
 of which the reader has had events is never begun again from its beginning, be the request as safe
 to repeat as it may, for the reader would see them twice. It goes on behind a cursor that this very
-stream gave, or it is truncated.
+stream gave, or it is truncated; also if a server gives ids and then does not heed them, which shows
+in the first id being the first one again.
 
 What the reader gets is events that are written anew, not the bytes as they came: it is what the
 standard makes of them, to the letter, whatever the reader's own parser makes of the rest. A block
@@ -33,6 +34,7 @@ from sansio_sse import (
     Disconnect,
     ErrorOccurred,
     Profile,
+    ResumeCursor,
     ScheduleReconnect,
     ServerSentEvent,
     SSEError,
@@ -109,7 +111,7 @@ class Resumption:
         config: ConnectionConfig,
         now: float,
     ) -> None:
-        asked, self._whole = core_request(module, sent)
+        asked, self._whole = core_request(module, sent)  # else its content is gone
         self._module = module
         self._asked = request
         self._extensions = sent.extensions
@@ -127,6 +129,8 @@ class Resumption:
         self._given = self._id = self._machine.received_event_id
         self._output: list[bytes] = []
         self._delivered = False
+        self._first: str | None = None  # the first cursor that the stream gave
+        self._again = False  # whether the next one is the first behind a cut
         self._connect: Connect | None = None
         self._number = 0  # of the exchange that is open
         self._shut = False  # it is to be closed
@@ -154,6 +158,7 @@ class Resumption:
             return Shut()
         if self._connect is not None:
             request = own_request(self._module, self._connect.request, self._extensions)
+            self._again = True
             self._begin(now)
             return Open(request, machine.deadline)
         if machine.reconnect_at is not None:
@@ -180,12 +185,17 @@ class Resumption:
         state = self._machine.state
         error = self._error
         if state is ConnectionState.CLOSED and self._until is not None:
-            text = "the stream was cut, and the server has no rest of it (204)"
-            error = StreamTruncated(text, cause=error, response=self._machine.response)
+            error = self._no_rest("the stream was cut, and the server has no rest of it (204)")
         elif state is not ConnectionState.ERROR and not self._refused:
             return
         assert error is not None
         raise error_for(self._module, self._truncated(error), self._asked)
+
+    def _no_rest(self, text: str) -> StreamTruncated:
+        """Say that what was cut, with the latest error, is not to be had."""
+        assert self._error is not None
+        error = StreamTruncated(text, cause=self._error, response=self._machine.response)
+        return error.with_context_of(self._error)
 
     def _truncated(self, error: SSEError) -> SSEError:
         """Say the same of every accepted stream that has no end, whatever it was that ended it."""
@@ -246,8 +256,9 @@ class Resumption:
         for action in actions:
             match action:
                 case ServerSentEvent():
-                    self._output.append(self._encode(action))
-                    self._delivered = True
+                    if not self._refused and not self._begins_anew(action, now):
+                        self._output.append(self._encode(action))
+                        self._delivered = True
                 case Comment():
                     # Without a blank line: see the module's text.
                     self._output.append(encode_comment(action.text)[:-1])
@@ -255,13 +266,33 @@ class Resumption:
                     self._connect = action
                 case Disconnect():
                     self._shut = self._shut or action.attempt == self._number != 0
-                case ErrorOccurred():
+                case ErrorOccurred() if not self._refused:
                     self._error = action.error
                 case ScheduleReconnect() if not self._may_resume():
-                    self._refused = True
-                    self._take(self._machine.disconnect(now), now)
+                    self._refuse(now)
                 case _:
                     pass  # what it says is asked for: the state, the time of the next attempt
+
+    def _refuse(self, now: float) -> None:
+        self._refused = True
+        self._take(self._machine.disconnect(now), now)
+
+    def _begins_anew(self, event: ServerSentEvent, now: float) -> bool:
+        """Tell whether the server sends again what the reader has had; then that is the end."""
+        if self._first is not None and not self._again:
+            return False
+        rule = self._rule
+        cursor = rule.read(event) if rule.field else event.id if event.has_id else ""
+        if not cursor:
+            return False
+        self._again = False
+        if cursor == self._first:
+            text = "the stream was cut, and the server began it anew in spite of its own ids"
+            self._error = self._no_rest(text)
+            self._refuse(now)
+            return True
+        self._first = self._first or cursor
+        return False
 
     def _encode(self, event: ServerSentEvent) -> bytes:
         """Write an event; with the id that is in force, if the reader cannot know it otherwise."""
@@ -270,13 +301,18 @@ class Resumption:
         return encode_event(event.data, event=event.event, id=id, retry=event.retry)
 
     def _may_resume(self) -> bool:
-        rule = PLAIN.cursor if self._until is None else self._until.cursor
+        same_content = self._rule.method in (None, self._asked.method)
+        if self._refused or (same_content and not self._whole):
+            return False
         cursor = self._machine.received_event_id
         # What the caller began with says nothing of what this stream has delivered.
         moved = cursor not in ("", self._given)
-        if rule.method in (None, self._asked.method) and not self._whole:
-            return False  # the content is gone
         return moved or (self._whole and not self._delivered)
+
+    @property
+    def _rule(self) -> ResumeCursor:
+        """Where the cursor is, and where it goes."""
+        return PLAIN.cursor if self._until is None else self._until.cursor
 
 
 def _promised(profile: Profile, method: str) -> Profile | None:

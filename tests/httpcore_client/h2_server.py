@@ -140,7 +140,8 @@ class _Connection:
     def happened(self, event: Any) -> None:
         match event:
             case h2.events.RequestReceived():
-                stream = H2Stream(self, event.stream_id, dict(event.headers or ()))
+                headers: list[Any] = event.headers or []
+                stream = H2Stream(self, event.stream_id, dict(headers))
                 self.streams[stream.number] = stream
             case h2.events.DataReceived():
                 self.streams[event.stream_id].body += event.data or b""

@@ -625,6 +625,43 @@ def test_an_event_without_an_id_stands_behind_the_id_before_it(way: Way) -> None
     assert [ask.cursor for ask in inner.asked] == [None, "1", "1"]
 
 
+@pytest.mark.parametrize(
+    "again",
+    [whole(A1, B2, C3, DONE), whole(A1 + B2 + C3 + DONE), torn(A1 + B2), whole(b": hi\n", A1)],
+    ids=["in pieces", "at once", "and is cut again", "behind a comment"],
+)
+def test_a_server_that_does_not_heed_its_own_ids_is_believed_once(way: Way, again: Answer) -> None:
+    inner = way.inner(torn(A1, B2), again)
+    outcome = way.ask(inner)
+    assert outcome.data.replace(b": hi\n", b"") == A1 + B2
+    assert isinstance(outcome.error, StreamTruncated)
+    assert "began it anew" in str(outcome.error)
+    assert isinstance(root(outcome.error), way.module.RemoteProtocolError)
+    assert outcome.error.events_received == 2
+    assert len(inner.asked) == 2
+    assert inner.open == 0
+
+
+def test_nor_is_one_whose_ids_are_all_the_same(way: Way) -> None:
+    same = [encode_event(text, id="chat-1") for text in "abc"]
+    inner = way.inner(torn(same[0], same[1]), whole(*same, DONE))
+    outcome = way.ask(inner)
+    assert outcome.data == same[0] + same[1]
+    assert isinstance(outcome.error, StreamTruncated)
+    assert len(inner.asked) == 2
+
+
+def test_nor_is_one_that_does_not_heed_a_cursor_in_the_data(way: Way) -> None:
+    cursor = ResumeCursor(field="n", place="query", name="after")
+    profile = Profile("numbered", terminal=("end",), cursor=cursor)
+    events = [encode_event(f'{{"n":{number}}}') for number in range(3)]
+    inner = way.inner(torn(*events[:2]), whole(*events))
+    outcome = way.ask(inner, profile=profile, method="GET")
+    assert outcome.data == events[0] + events[1]
+    assert isinstance(outcome.error, StreamTruncated)
+    assert [ask.url for ask in inner.asked] == [URL, URL + "&after=1"]
+
+
 def test_ids_that_are_not_ascii_arrive_as_they_are(way: Way) -> None:
     inner = way.inner(torn(encode_event("a", id="é→")), whole(DONE))
     assert way.ask(inner).error is None

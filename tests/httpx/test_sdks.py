@@ -434,7 +434,6 @@ def test_the_retries_of_an_sdk_are_its_own(way: Way, stage: Stage, server: Serve
         assert isinstance(got.error, openai.BadRequestError | anthropic.BadRequestError)
         assert len(stage.requests) == 1
 
-    # The SDKs wait half a second before a retry, unless they are told.
     way.use(server, play)
 
 
