@@ -170,9 +170,11 @@ class ConnectionMachine:
         "_accepted_at",
         "_acted",
         "_admission",
+        "_answered",
         "_aside",
         "_asking",
         "_attempt",
+        "_base",
         "_began",
         "_config",
         "_cursor",
@@ -257,7 +259,7 @@ class ConnectionMachine:
         self._finite = on_end == "finish"
         idle = config.timeouts.idle
         if idle is None:  # an answer may be thought about for longer
-            idle = _FINITE_IDLE if self._finite or until is not None else _STREAM_IDLE
+            idle = _FINITE_IDLE if self._finite or self._has_end else _STREAM_IDLE
         self._idle = idle
 
         self._state = _DISCONNECTED
@@ -270,6 +272,8 @@ class ConnectionMachine:
         self._previous: tuple[int | None, SSEError | None] = (None, None)
         self._moved: tuple[str, tuple[tuple[int, str], ...]] | None = None  # permanent redirects
         self._gave_id = False
+        self._base = self._cursor  # the cursor at `connect`, or a restart
+        self._answered = False  # since then, a part of an answer was given
         self._posts: dict[int, _Post] | None = None
         self._paused_at: float | None = None
         self._drain: tuple[int, float] | None = None  # the exchange that drains, and until when
@@ -345,6 +349,24 @@ class ConnectionMachine:
         return self._until.cursor if isinstance(self._until, Profile) else PLAIN.cursor
 
     @property
+    def _has_end(self) -> bool:
+        """Whether the stream has a last event, so that one without it was cut."""
+        until = self._until
+        return until.has_end if isinstance(until, Profile) else until is not None
+
+    def _would_repeat(self) -> bool:
+        """Tell whether another attempt would give the reader a part of an answer once more.
+
+        Only a profile says that it is one: who waits for something in a live stream goes on there.
+        """
+        return (
+            self._answered
+            and self._has_end
+            and self._cursor in ("", self._base)
+            and self._config.replay != "always"
+        )
+
+    @property
     def retries(self) -> int:
         """Retries scheduled since the last progress."""
         return 0 if self._reconnection is None else self._reconnection.retries
@@ -403,6 +425,7 @@ class ConnectionMachine:
         self._previous = (None, None)
         self._moved = None
         self._error = None
+        self._base, self._answered = self._cursor, False
         actions: Actions = []
         self._change(_CONNECTING, actions)
         self._begin(actions)
@@ -436,6 +459,7 @@ class ConnectionMachine:
         self._abandon(actions)
         if cursor is not None:
             self._cursor = cursor
+        self._base, self._answered = self._cursor, False
         if self._state is _CONNECTED:
             self._change(_RECONNECTING, actions)
         self._begin(actions)
@@ -697,7 +721,7 @@ class ConnectionMachine:
             self._decoder.end()
         if self._decoder is not None and self._decoder.error is not None:
             self._fail(self._decoder.error, actions)
-        elif self._until is not None:
+        elif self._has_end:
             self._fail(StreamTruncated("the stream ended before its terminal event"), actions)
         elif self._finite:
             self._abandon(actions, well=True)
@@ -988,6 +1012,7 @@ class ConnectionMachine:
         for position, event in enumerate(events):
             if type(event) is not ServerSentEvent:
                 continue
+            self._answered = self._answered or isinstance(until, Profile)
             if rule.field is not None and (cursor := rule.read(event)):
                 self._cursor = cursor
                 self._gave_id = self._gave_id or rule.promises
@@ -1033,7 +1058,7 @@ class ConnectionMachine:
         if trying is not None and trying.refused is not None:
             self._refuse(actions)  # the answer counts, not how its body ended
         else:
-            if trying is None and self._until is not None and error.retryable:
+            if trying is None and self._has_end and error.retryable:
                 error = StreamTruncated(f"the stream was cut: {error}", cause=error)
             self._fail(error, actions)
         return self._armed(actions)
@@ -1064,6 +1089,7 @@ class ConnectionMachine:
         if (
             worth_it
             and policy.enabled
+            and not self._would_repeat()
             and (
                 replay
                 or not sent

@@ -219,8 +219,8 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         :class:`~sansio_sse.config.ConnectionConfig`.
     :param ssl_context: an ``ssl.SSLContext`` for https; by default one that verifies, and honours
         SSL_CERT_FILE and SSL_CERT_DIR.
-    :param until: what ends a finite stream: a predicate on events, a string equal to an event's data
-        or type, or a :class:`~sansio_sse.profiles.Profile`.
+    :param until: what ends a finite stream: a predicate on events, a string equal to an event's
+        data or type, or a :class:`~sansio_sse.profiles.Profile`.
     :param decide: ``decide(response, attempt)`` may overrule what a response means.
     :param prepare_request: ``prepare_request(request, attempt)`` runs before each attempt and
         returns the request, perhaps changed (a fresh token); it may be async where the driver is.

@@ -113,8 +113,8 @@ class PoolDriver(GroupDriver, Generic[AcquiringT, MergedT, SubscriptionT]):
     :param json: the request's body as JSON, with its content type.
     :param last_event_id: the cursor that every member begins with.
     :param ssl_context: an ``ssl.SSLContext`` for https; by default one that verifies.
-    :param until: what ends a finite stream: a predicate on events, a string equal to an event's data
-        or type, or a :class:`~sansio_sse.profiles.Profile`.
+    :param until: what ends a finite stream: a predicate on events, a string equal to an event's
+        data or type, or a :class:`~sansio_sse.profiles.Profile`.
     :param decide: ``decide(response, attempt)`` may overrule what a response means.
     :param prepare_request: ``prepare_request(request, attempt)`` runs before each attempt of each
         member and returns the request, perhaps changed (a fresh token).

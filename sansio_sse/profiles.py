@@ -132,6 +132,11 @@ class Profile:
         """Tell whether nothing comes behind this event: the end, or the report of a failure."""
         return self.is_terminal(event) or self.is_error(event)
 
+    @property
+    def has_end(self) -> bool:
+        """Whether a stream of this kind has a last event, so that one without it was cut."""
+        return bool(self.done or self.terminal or self.terminal_fields)
+
     def is_terminal(self, event: ServerSentEvent) -> bool:
         """Tell whether this event is the end."""
         return event.data in self.done or _has(event, self.terminal, self.terminal_fields)

@@ -15,6 +15,7 @@ from sansio_sse import (
     Connected,
     ConnectionLost,
     Disconnect,
+    ErrorOccurred,
     Request,
     ScheduleReconnect,
     ServerSentEvent,
@@ -509,10 +510,37 @@ def test_an_end_without_the_last_event_is_a_truncation(profile: Profile, how: st
     getattr(play, how)()
     assert isinstance(play.error, StreamTruncated)
     assert play.state is S.ERROR, "it may not be asked again"
+
+
+@pytest.mark.parametrize("profile", [OPENAI, ANTHROPIC, AG_UI, MCP], ids=lambda p: p.name)
+@pytest.mark.parametrize("how", ["end", "lost"])
+def test_an_answer_does_not_begin_anew_once_a_part_of_it_was_given(
+    profile: Profile, how: str
+) -> None:
     play = following(profile).accepted(body=said("hello"))
     getattr(play, how)()
     assert isinstance(play.error, StreamTruncated)
+    assert play.state is S.ERROR
+    play = following(profile).accepted(body=b": nothing yet\n")
+    getattr(play, how)()
     assert play.said(ScheduleReconnect)
+    play = following(profile, replay="always").accepted(body=said("hello"))
+    getattr(play, how)()
+    assert play.said(ScheduleReconnect)
+
+
+@pytest.mark.parametrize("how", ["end", "lost"])
+def test_who_waits_for_something_in_a_live_stream_goes_on(how: str) -> None:
+    play = Play(machine={"until": "stop"}).accepted(body=said("hello"))
+    getattr(play, how)()
+    assert play.said(ScheduleReconnect)
+
+
+def test_a_plain_stream_that_ends_well_has_ended() -> None:
+    play = following(PLAIN, "POST").accepted(body=said("hello"))
+    play.end()
+    assert play.changes == [S.DISCONNECTED]
+    assert not play.said(ErrorOccurred)
 
 
 def test_a_stream_without_a_profile_goes_on() -> None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Itera
 from dataclasses import dataclass
 from typing import Any, assert_type, cast
 
+import httpx
 import httpx2
 import httpx_sse
 import pytest
@@ -23,7 +24,6 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-import httpx
 import sansio_sse
 import sansio_sse_httpx
 from contract.server import Peer, Seen, Server

@@ -5,10 +5,10 @@ from types import ModuleType
 from typing import Any
 
 import anyio
+import httpx
 import httpx2
 import pytest
 
-import httpx
 from contract.common import drop, quick, resume, stay
 from contract.server import Peer, Seen, Server
 from sansio_sse import (

@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import Mock
 
+import httpx
 import httpx2
 import pytest
 
-import httpx
 import sansio_sse
 import sansio_sse_httpx
 from sansio_sse_httpx import SSEError

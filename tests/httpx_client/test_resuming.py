@@ -15,13 +15,13 @@ from functools import cache
 from typing import Any
 
 import anyio
+import httpx
 import httpx2
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-import httpx
 import sansio_sse_httpx
 from contract.common import quick
 from contract.server import Peer, Seen, Server
