@@ -34,7 +34,16 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).parent
-_FOLDERS = ("contract", "hostile", "asyncio", "sockets_driver", "trio_driver")
+_FOLDERS = (
+    "contract",
+    "hostile",
+    "asyncio",
+    "sockets_driver",
+    "trio_driver",
+    "agui",
+    "httpcore_client",
+    "httpx_client",
+)
 
 
 def _drivers() -> list[Callable[[], Face]]:

@@ -1,6 +1,5 @@
 """``connect(client, url)``: what is the client's is used, what is the core's is not left to it."""
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -210,9 +209,9 @@ def test_a_post_that_may_have_been_sent_is_not_sent_again(module: ModuleType) ->
 
 
 def test_a_post_that_was_certainly_not_sent_is_sent_again(module: ModuleType) -> None:
-    answer: Callable[[], Any] = lambda: module.Response(  # noqa: E731
-        200, headers=EVENTS, content=b"data: a\n\n"
-    )
+    def answer() -> Any:
+        return module.Response(200, headers=EVENTS, content=b"data: a\n\n")
+
     client, requests = answering(module, module.ConnectError("refused"), answer)
     options = {"method": "POST", "json": {}, "config": quick()}
     with client, connect(client, "https://a.example/x", **options) as connection:
