@@ -321,7 +321,10 @@ class ClientConnection(SyncConnectionDriver[EventT]):
         self._live.discard(link)
         if self._over:
             self._close_client()
-        self._put(partial(self._forget, link))  # the last: somebody may wait for all of this
+        # Last: somebody may wait for all of this.
+        self._put(partial(self._forget, link))
+        if self._over:
+            self._wake()
 
     def _forget(self, link: Link) -> None:
         if self._links.get(link.number) is link:

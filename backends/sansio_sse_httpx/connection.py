@@ -7,7 +7,7 @@ client's own timeouts and its following of redirects are not used.
 
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import anyio
 
@@ -24,6 +24,10 @@ from sansio_sse_exchanges import (
 from .modules import module_of
 
 __all__ = ["AsyncConnection", "Connection", "connect"]
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
 
 # The client's framing is its own, cookies are looked up for each request, and what httpx accepts
 # by itself is not what is wanted of an event stream: compression buffers, and `*/*` is no request
@@ -105,6 +109,18 @@ class Connection(ClientConnection[Any]):
     def __init__(self, client: Any, url: str = "", **options: Any) -> None:
         self._client = _Httpx(client)
         super().__init__(**_through(client, url, options))
+
+
+@overload
+def connect(
+    client: "httpx.AsyncClient | httpx2.AsyncClient", url: str = "", **options: Any
+) -> AsyncConnection: ...
+
+
+@overload
+def connect(
+    client: "httpx.Client | httpx2.Client", url: str = "", **options: Any
+) -> Connection: ...
 
 
 def connect(client: Any, url: str = "", **options: Any) -> Any:

@@ -1,7 +1,7 @@
 """``connect(client, url)``: what is the client's is used, what is the core's is not left to it."""
 
 from types import ModuleType
-from typing import Any
+from typing import Any, assert_type
 
 import anyio
 import httpx
@@ -23,7 +23,7 @@ from sansio_sse import (
     Timeouts,
 )
 from sansio_sse.config import ConnectionConfig
-from sansio_sse_httpx import connect
+from sansio_sse_httpx import AsyncConnection, Connection, connect
 
 MODULES = [pytest.param(module, id=module.__name__) for module in (httpx, httpx2)]
 EVENTS = {"Content-Type": "text/event-stream"}
@@ -168,8 +168,15 @@ def test_what_the_client_has_cannot_be_given(module: ModuleType) -> None:
 
 
 def test_what_is_no_client_is_refused() -> None:
+    nothing: Any = object()
     with pytest.raises(TypeError):
-        connect(object(), "http://127.0.0.1:1/")
+        connect(nothing, "http://127.0.0.1:1/")
+
+
+def test_a_type_checker_knows_which_connection_it_is() -> None:
+    with httpx2.Client() as client:
+        assert_type(connect(client, "http://127.0.0.1:1/"), Connection)
+    assert_type(connect(httpx.AsyncClient(), "http://127.0.0.1:1/"), AsyncConnection)
 
 
 # --- A transport that tells nothing --------------------------------------------------------------
@@ -256,6 +263,6 @@ def test_endpoints_are_tried_in_their_order(module: ModuleType) -> None:
         module.Client(headers={"X-Key": "1"}) as client,
     ):
         first.close()
-        options = {"endpoints": [first.url, second.url], "config": quick()}
-        assert read(connect(client, **options), 1) == ["second"]
+        connection = connect(client, endpoints=[first.url, second.url], config=quick())
+        assert read(connection, 1) == ["second"]
         assert second.requests[0].header("X-Key") == "1"
