@@ -95,6 +95,7 @@ class Link(_Work):
             if not client.tells:
                 self._tell(ExchangeMachine.exchange_begun)
             async with client.exchange(request, self) as (response, body):
+                self._connecting = None
                 self._tell(ExchangeMachine.response_received, response)
                 await self._read(body)
                 self._tell(ExchangeMachine.end_received)

@@ -54,6 +54,7 @@ class Link:
 
     __slots__ = (
         "_client",
+        "_connecting",
         "_held",
         "_lock",
         "_reading",
@@ -82,6 +83,7 @@ class Link:
         self._held: bytes | None = None  # what was read before a pause
         self._lock = threading.Lock()  # between the one who shuts down and the thread that closes
         self._socket: socket.socket | None = None  # a descriptor of our own, to shut down by
+        self._connecting: Any = None  # the stream of a connection that is not made yet
         self._shared = False  # the connection carries other exchanges too
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each piece to be read
         self._waits = True  # it is in the client's hands
@@ -102,6 +104,7 @@ class Link:
             if not self._client.tells:
                 self._tell(ExchangeMachine.exchange_begun)
             with self._client.exchange(request, self) as (response, body):
+                self._connecting = None
                 self._tell(ExchangeMachine.response_received, response)
                 pieces = iter(body)
                 while (data := self._next(pieces)) is not None:
@@ -115,6 +118,8 @@ class Link:
             failure = failure_of(error, self.timeouts, sent=self._sent)
             self._tell(ExchangeMachine.exchange_failed, failure)
         finally:
+            if self._connecting is not None:  # httpcore leaves it open when SOCKS fails
+                self._connecting.close()
             with self._lock:
                 self._close_socket()
             self.owner._thread_ended(self)
@@ -135,6 +140,7 @@ class Link:
         """It has a connection; raise if it comes too late, before anything is sent."""
         with self._lock:
             self._shared = shared
+            self._connecting = None
             if shared:
                 self._close_socket()
             if self.dropped:
@@ -148,6 +154,7 @@ class Link:
 
     def connected(self, stream: Any) -> None:
         """Take note of the socket, to shut it down by."""
+        self._connecting = stream
         sock: Any = None if stream is None else stream.get_extra_info("socket")
         with self._lock:
             if isinstance(sock, socket.socket) and self._socket is None and not self._shared:
@@ -194,8 +201,9 @@ class Link:
         """Let go of it at once."""
         with self._lock:
             self.dropped = True
-            self.lost = self._waits and self._socket is None
-            self._shut_down()
+            if self._waits:  # else it ends by itself, and its connection may serve again
+                self.lost = self._socket is None
+                self._shut_down()
         self._turns.put(None)
 
 

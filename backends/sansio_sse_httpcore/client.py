@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import anyio
 
@@ -97,15 +97,31 @@ def _package() -> Any:
     raise ConfigError("a pool is needed: install httpcore2, as sansio-sse[httpcore] does")
 
 
+class _Password(bytes):
+    """What httpcore shows in its log, when it logs everything."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
 def _proxy(package: Any, url: str) -> Any:
-    parts = urlsplit(url)
+    """Return the package's own proxy. The url is never shown: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # raises if it is no number
+    except ValueError:
+        raise ConfigError("proxy: its url cannot be read") from None
     if parts.scheme not in ("http", "https", "socks5", "socks5h"):
         raise ConfigError("proxy: its url begins with http, https or socks5")
-    if not parts.hostname:
+    if not host:
         raise ConfigError("proxy: its url has no host")
+    if not url.isascii():
+        raise ConfigError("proxy: its url has characters that are not ASCII: percent-encode them")
     auth = None
     if parts.username is not None:
-        auth = (unquote(parts.username), unquote(parts.password or ""))
+        # As bytes: text would have to be ASCII.
+        password = _Password(unquote_to_bytes(parts.password or ""))
+        auth = (unquote_to_bytes(parts.username), password)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return package.Proxy(url, auth=auth)
 

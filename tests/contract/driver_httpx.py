@@ -4,18 +4,25 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ClassVar
 
+import httpx
 import httpx2
 
-import httpx
 import sansio_sse_httpx
 
 from .driver_asyncio import Asyncio
-from .driver_httpcore import LACKS, Grouped, InThreads, opening_in
+from .driver_httpcore import (
+    LACKS,
+    WHAT_CLIENTS_DIFFER_IN,
+    Grouped,
+    InThreads,
+    opening_in,
+)
 from .driver_sockets import Connection
 from .driver_trio import Trio
 from .face import Face, Scenario
 
 _LACKS = LACKS | {"groups", "tidy refusals"}
+_ONLY = WHAT_CLIENTS_DIFFER_IN | {"test_answers", "test_hooks", "test_post"}
 
 
 def _client(
@@ -38,6 +45,7 @@ def _new_client(package: ModuleType, kind: str, context: Any, uds: Any) -> Any:
 
 class _OverHttpx(Grouped):
     lacks = _LACKS
+    only = _ONLY
     package: ClassVar[ModuleType]
 
     def __init__(self) -> None:
@@ -67,6 +75,7 @@ class HttpxInThreads(InThreads):
     name = "httpx-threads"
     # This httpx looks at where a redirect leads, though it is not to follow it.
     lacks = InThreads.lacks | _LACKS | {"http://[::1/"}
+    only = _ONLY
     package: ClassVar[ModuleType] = httpx
 
     def __init__(self) -> None:

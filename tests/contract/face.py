@@ -58,6 +58,8 @@ class Face(ABC):
     ``"tidy refusals"``: nothing is left to the garbage collector by a Unix socket that is not
     there; ``"speed"``: it does what takes thousands of requests in a few seconds. And parameters of
     scenarios, as the phase ``"connecting"``, where nothing can end its wait but time."""
+    only: ClassVar[frozenset[str]] = frozenset()
+    """The modules of this suite that it is run by, if another face covers the rest for it."""
     cycles: ClassVar[int] = 1000
     """How many connections it makes in a few seconds."""
     spare_threads: ClassVar[str] = "-"

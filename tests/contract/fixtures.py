@@ -128,9 +128,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_lacked(item: pytest.Item) -> bool:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    driver = parameters.get("sse")
-    others = {value for value in parameters.values() if isinstance(value, str)}
-    return driver is not None and bool(others & driver().lacks)
+    for fixture in _FIXTURES:
+        if fixture in parameters:
+            face = parameters[fixture]()
+            others = {value for value in parameters.values() if isinstance(value, str)}
+            return bool(others & face.lacks or (face.only and item.path.stem not in face.only))
+    return False
 
 
 @pytest.fixture(scope="session")
