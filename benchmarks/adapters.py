@@ -3,14 +3,15 @@
 Run::
 
     pip install -e . --group bench
-    python benchmarks/adapters.py            # about five minutes
-    python benchmarks/adapters.py --short    # fewer events and rounds, half a minute
+    python benchmarks/adapters.py            # about eight minutes
+    python benchmarks/adapters.py --short    # fewer events and rounds, half a minute of CPU time
     python benchmarks/adapters.py --kind paced --only httpcore2
 
 What is measured is what is installed. The server is another process, and so is each client; those
 who read by the same client share its process, and take turns in it within each round. The kinds:
 
-* *burst*: as fast as the server can send, many events to a read;
+* *burst*: as fast as the server can send, many events to a read of the socket. To the client each
+  is a chunk of HTTP, and it gives them away one by one;
 * *paced*: one event to a read, with a breath between, so that each costs a turn of the loop.
 
 The cost of an event is the CPU time, of all threads, that many events take more than a few, by how
@@ -29,7 +30,7 @@ The rows:
 * *httpx-sse* and *its own SSE* (``client.sse``): the peers, as ``peers.py`` tells;
 * *EventSource*: ours under the names of httpx-sse, ``connect_sse`` and ``aconnect_sse``;
 * *connect()*: a complete connection, with limits, metrics, timers and heartbeat on, over the client
-  (``sansio_sse_httpx.connection``) or a pool of its own (``sansio_sse_httpcore``). Without a loop,
+  (``sansio_sse_httpx.connection``) or a pool of its own (``sansio_sse_httpcore``). In a *sync* row
   one thread reads and another iterates;
 * *ResumingTransport, lines*: the client's lines again, of a stream that is made whole below them.
   Its profile looks at each event for the end, and since the server sends none, the stream has to
@@ -309,7 +310,7 @@ CLIENTS: dict[str, tuple[list[str], Callable[[], AbstractContextManager[dict[str
 
 def attempt(run: Run, url: str, few: int, many: int) -> float | str:
     """Return the CPU seconds of an event, or what is wrong."""
-    times = []
+    times: list[float] = []
     for count in (few, many):
         gc.collect()
         before = time.process_time()
@@ -342,15 +343,17 @@ def contest(client: str, url: str, kinds: list[str], short: bool) -> None:
 
 
 def rows_of(client: str, found: dict[str, list[Any]], many: int) -> Iterator[list[str]]:
-    """Return the rows of one client; without its first there is nothing to compare with."""
+    """Return the rows of one client."""
     floor: list[Any] = next(iter(found.values()))
     for name, costs in found.items():
-        wrong = [cost for cost in (*costs, *floor) if isinstance(cost, str)]
-        if wrong:
-            yield [client, name, "", "", wrong[0]]
-            continue
-        median = f"{statistics.median(costs) * 1e6:.2f}"
-        yield [client, name, median, shown(ratio(costs, floor)), f"{many}/{many}"]
+        wrong = next((cost for cost in costs if isinstance(cost, str)), None)
+        if wrong is None:
+            median = f"{statistics.median(costs) * 1e6:.2f}"
+            yield [client, name, median, shown(ratio(costs, floor)), f"{many}/{many}"]
+        elif costs is floor:
+            raise SystemExit(f"{client}, {name}: {wrong}")
+        else:
+            yield [client, name, "", "", wrong]
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from sansio_sse import (
     ConnectionClosed,
     ConnectionLost,
     Event,
+    EventDecodeError,
+    ExchangeMachine,
     HTTPStatusError,
     KeepTransport,
     LocalProtocolError,
@@ -22,6 +24,7 @@ from sansio_sse import (
     PostResponse,
     Request,
     RequestAdmission,
+    Response,
     ServerSentEvent,
     SSEError,
     StateChanged,
@@ -1050,6 +1053,7 @@ def test_the_verbs_are_the_drivers_to_write() -> None:
         "_from_elsewhere": (print,),
         "_open": (1, Origin("http", "a", 80)),
         "_send": (1, b""),
+        "_exchange": (1, Request("GET", URL)),
         "_drop": (1,),
         "_reading": (1, True),
         "_unhandled": (ValueError(),),
@@ -1087,3 +1091,50 @@ def test_only_members_ask_for_admission_or_keep_transports() -> None:
         driver._act(RequestAdmission(1))
     asked, kept = RequestAdmission(1), KeepTransport(2, Origin("http", "a.example", 80), 4.0)
     assert [describe_action(action) for action in (asked, kept)] == ["ask 1", "keep 2 for 4 s"]
+
+
+# --- Where an HTTP client makes the exchanges ----------------------------------------------------
+
+
+class ExchangeDiary(Diary):
+    """The same over an HTTP client, which is the test."""
+
+    _carrier = ExchangeMachine
+
+    def _exchange(self, exchange: int, request: Request) -> None:
+        self.done.append(("exchange", exchange, request.url))
+        self.transport = exchange
+
+
+def test_exchanges_are_asked_for_and_dropped_by_their_number() -> None:
+    connection = ExchangeDiary(URL)
+    connection._connect_now()
+    assert ("exchange", 1, URL) in connection.done
+    head = Response(200, (("Content-Type", "text/event-stream"),), "2")
+    connection._take(ExchangeMachine.response_received, 1, head)
+    assert connection.response is head
+    connection.receives(events(1, 2))
+    assert connection.read() == ["1", "2"]
+    connection.close()
+    connection.turn()
+    assert ("drop", 1) in connection.done
+
+
+def test_what_is_received_while_it_is_busy_waits_its_turn() -> None:
+    connection = ExchangeDiary(URL, on_change=lambda c, change: c.receives(events(1)))
+    connection._connect_now()
+    head = Response(200, (("Content-Type", "text/event-stream"),))
+    connection._take(ExchangeMachine.response_received, 1, head)
+    assert connection.read() == ["1"]
+
+
+def test_an_event_that_is_of_no_use_is_an_error_like_any_other() -> None:
+    told: list[BaseException] = []
+    connection = streaming(on_error=lambda _, error: told.append(error))
+    watcher = connection._watch(Watcher(SSEError))
+    error = EventDecodeError("not what it should be")
+    connection.event_failed(error)
+    assert told == [error]
+    assert list(watcher.items) == [error]
+    assert connection.metrics.errors == {"protocol": 1}
+    assert error.url == URL

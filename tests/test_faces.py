@@ -272,11 +272,15 @@ def test_opening_without_waiting_only_begins() -> None:
 def test_opening_that_fails_closes() -> None:
     policy = ReconnectionPolicy(enabled=False)
     connection = SyncDiary(URL, config=ConnectionConfig(reconnection=policy))
-    connection.script = [connection.fails]
+
+    def is_gone() -> None:
+        connection.transport = 0
+
+    connection.script = [connection.fails, is_gone]
     with pytest.raises(ConnectError):
         connection.open()
-    connection.turn()
     assert connection.state is S.CLOSED
+    assert not connection.script, "it waits until nothing is left"
 
 
 def test_whoever_reads_turns_the_crank() -> None:

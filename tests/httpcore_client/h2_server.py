@@ -66,9 +66,9 @@ class H2Stream:
         """Break this stream, and no other."""
         self._connection.do(lambda h2: h2.reset_stream(self.number, h2_error("INTERNAL_ERROR")))
 
-    def go_away(self) -> None:
+    def go_away(self, reason: bytes = b"") -> None:
         """End the whole connection, as a server does that is shut down."""
-        self._connection.do(lambda h2: h2.close_connection())
+        self._connection.do(lambda h2: h2.close_connection(additional_data=reason))
 
     def send_garbage(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -134,7 +134,11 @@ class _Connection:
         if not data:
             self.peer.visit.left = True
             raise Gone
-        for event in self.h2.receive_data(data):
+        try:
+            events = self.h2.receive_data(data)
+        except h2.exceptions.ProtocolError as error:
+            raise Gone from error  # what a client still says after a goodbye
+        for event in events:
             self.happened(event)
 
     def happened(self, event: Any) -> None:

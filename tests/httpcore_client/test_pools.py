@@ -2,8 +2,10 @@
 
 import sys
 import time
+import zlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from sansio_sse import (
     HeartbeatTimeout,
     ReconnectExhausted,
     Timeouts,
+    encode_event,
 )
 
 DONE = "[DONE]"
@@ -197,6 +200,62 @@ async def test_with_a_second_slot_pings_are_sent(sse: Any, certificates: Certifi
         assert len(server.to("/events")) == 1
 
 
+# --- What the core does with what comes ----------------------------------------------------------
+
+
+async def test_a_redirect_elsewhere_takes_no_secret_along(sse: Any) -> None:
+    def away(peer: Peer, seen: Seen) -> None:
+        peer.respond(307, ("Location", f"{elsewhere.origin}/there"))
+
+    with Server(stay("hello")) as elsewhere, Server(away) as server:
+        async with (
+            sse.transports() as pool,
+            sse.connect(
+                server.url,
+                pool=pool,
+                headers={"Authorization": "s3cr3t", "X-Api-Key": "s3cr3t"},
+                last_event_id="7",
+            ) as connection,
+        ):
+            assert (await connection.receive(5)).data == "hello"
+        [asked] = elsewhere.requests
+        assert asked.path == "/there"
+        assert asked.cursor == "7"
+        assert "s3cr3t" not in str(asked.headers)
+        assert server.requests[0].header("X-Api-Key") == "s3cr3t"
+
+
+async def test_a_unix_socket_may_be_the_pool_s(sse: Any, tmp_path: Path) -> None:
+    with Server(stay("hello"), family="unix", path=tmp_path / "s") as server:
+        async with (
+            sse.transports(uds=server.uds) as pool,
+            sse.connect("http://localhost/events", pool=pool) as connection,
+        ):
+            assert (await connection.receive(5)).data == "hello"
+        async with sse.connect("http://localhost/events", uds=server.uds) as connection:
+            assert (await connection.receive(5)).data == "hello"
+
+
+async def test_compressed_events_are_read_as_they_come(sse: Any) -> None:
+    """The client below decodes nothing: the core does, with limits."""
+    coder = zlib.compressobj(wbits=31)
+
+    def script(peer: Peer, seen: Seen) -> None:
+        peer.stream(("Content-Encoding", "gzip"), chunked=True)
+        for data in ("one", "two"):
+            piece = coder.compress(encode_event(data)) + coder.flush(zlib.Z_SYNC_FLUSH)
+            peer.body(piece)
+            peer.wait()
+        peer.stall()
+
+    with Server(script) as server:
+        async with sse.connect(server.url) as connection:
+            assert (await connection.receive(5)).data == "one"
+            server.go.set()
+            assert (await connection.receive(5)).data == "two"
+        assert server.requests[0].header("Accept-Encoding") == "identity"
+
+
 # --- Mistakes ----------------------------------------------------------------------------------
 
 
@@ -204,13 +263,12 @@ async def test_a_pool_of_the_other_kind_is_refused(sse: Any) -> None:
     kind = "ConnectionPool" if sse.asynchronous else "AsyncConnectionPool"
     right = r"sansio_sse_httpcore\.sync" if sse.asynchronous else "sansio_sse_httpcore$"
     pool = getattr(sse.package, kind)()
-    for make in (
-        lambda: sse.connect("http://127.0.0.1:1/", pool=pool),
-        lambda: sse.pool(pooled("http://127.0.0.1:1/"), pool=pool),
-        lambda: sse.streams(pool=pool),
-    ):
-        with pytest.raises(ConfigError, match=right):
-            make()
+    with pytest.raises(ConfigError, match=right):
+        sse.connect("http://127.0.0.1:1/", pool=pool)
+    with pytest.raises(ConfigError, match=right):
+        sse.pool(pooled("http://127.0.0.1:1/"), pool=pool)
+    with pytest.raises(ConfigError, match=right):
+        sse.streams(pool=pool)
 
 
 @pytest.mark.parametrize(

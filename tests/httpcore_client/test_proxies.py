@@ -14,6 +14,7 @@ from sansio_sse import (
     ConnectionState,
     HTTPStatusError,
     ReconnectExhausted,
+    SSEError,
     StreamTruncated,
 )
 
@@ -179,7 +180,9 @@ async def test_a_proxy_that_hangs_up_is_tried_again(
                 config=quick(max_attempts=1),
             ):
                 pytest.fail("entered")
-        assert caught.value.cause.request_sent is False
+        error = caught.value.cause
+        assert isinstance(error, SSEError)
+        assert error.request_sent is False
         assert len(proxy.visits) == 2
     assert server.visits == []
 

@@ -1,5 +1,6 @@
 """Threads: which of their waits ``close()`` ends, and what becomes of the others."""
 
+import gc
 import signal
 import socket
 import threading
@@ -133,7 +134,11 @@ def alarm() -> Iterator[None]:
     """An alarm that rings is a Ctrl-C."""
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     left = signal.setitimer(signal.ITIMER_REAL, 0)
+    # Python ignores what comes in a callback of the garbage collection, and Hypothesis leaves one.
+    collecting = gc.callbacks[:]
+    gc.callbacks.clear()
     yield
+    gc.callbacks[:] = collecting
     signal.setitimer(signal.ITIMER_REAL, *left)
     signal.signal(signal.SIGALRM, before)
 
