@@ -2329,3 +2329,10 @@ def test_what_was_waiting_to_be_read_while_we_were_late_is_life() -> None:
     assert not play.tell("tick")
     assert play.machine.state is S.CONNECTED
     assert play.machine.deadline == play.now + 10
+
+
+def test_what_an_http_client_adds_goes_to_where_the_caller_wanted_alone() -> None:
+    machine = ConnectionMachine(Request("GET", "https://a.example/events"))
+    assert machine.trusts(Request("GET", "https://a.example/elsewhere"))
+    assert not machine.trusts(Request("GET", "https://b.example/events"))
+    assert not machine.trusts(Request("GET", "http://a.example/events"))
