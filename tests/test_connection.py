@@ -18,6 +18,7 @@ from sansio_sse import (
     ConnectError,
     ConnectionClosed,
     ConnectionLost,
+    ConnectionMachine,
     ConnectTimeout,
     ContentEncodingError,
     ContentTypeError,
