@@ -17,10 +17,11 @@ it out.
 It must not know members, connections or clocks; everything is told to it, with the time.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+from typing import TypeAlias
 
 from .config import BreakerConfig, Endpoint, Strategy
 from .errors import HeartbeatTimeout, HTTPStatusError, IdleTimeout, SSEError
@@ -47,6 +48,8 @@ class BreakerState(StrEnum):
 _CLOSED = BreakerState.CLOSED
 _OPEN = BreakerState.OPEN
 _HALF_OPEN = BreakerState.HALF_OPEN
+
+May: TypeAlias = Callable[[int, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ class Endpoints:
     ('open', [1, 1, 1])
     """
 
-    __slots__ = ("_best", "_config", "_places", "_strategy", "_unsettled", "news")
+    __slots__ = ("_best", "_by_priority", "_config", "_places", "_strategy", "_unsettled", "news")
 
     def __init__(
         self,
@@ -164,6 +167,7 @@ class Endpoints:
         self._strategy: Strategy = strategy
         self._config = config or BreakerConfig()
         self._best = min(endpoint.priority for endpoint in endpoints)
+        self._by_priority = sorted(range(len(endpoints)), key=lambda i: endpoints[i].priority)
         self._unsettled = False  # streams may be elsewhere than they should
         self.news: list[EndpointChanged] = []
         """Changes since the caller last emptied it."""
@@ -222,42 +226,51 @@ class Endpoints:
             default=inf,
         )
 
-    def move(self, now: float, only: int | None = None) -> tuple[int, int] | None:
+    def move(
+        self, now: float, only: int | None = None, *, may: May = lambda _source, _target: True
+    ) -> tuple[int, int] | None:
         """Return from where to where one healthy stream should move now, or None.
 
         By priority to an endpoint that comes first; with the other strategies to one that was
-        broken and has less than its share. ``only`` is the one place it may come from.
+        broken and has less than its share. ``only`` is the one place it may come from; ``may``
+        says whether there is a stream at one place that could go to the other.
         """
-        for target, candidate in enumerate(self._places):
-            wanted = [
-                source
-                for source, place in enumerate(self._places)
-                if place.streams and only in (None, source) and self._is_wanted(candidate, place)
-            ]
-            at, alone = self._invites_at(candidate)
-            if now < at or (alone and candidate.connecting + candidate.moving):
+        for target in self._by_priority:
+            candidate = self._places[target]
+            if now < self._invites_at(candidate):
                 continue
-            if wanted:
-                return max(wanted, key=lambda source: self._places[source].load), target
-            if only is None and not candidate.moving:
+            wanted = self._wanted_from(target, only)
+            possible = [source for source in wanted if may(source, target)]
+            if possible:
+                return max(possible, key=lambda source: self._places[source].load), target
+            if not wanted and only is None and not candidate.moving:
                 candidate.returning = False  # it has its share
         return None
 
-    def next_move_at(self, only: int | None = None) -> float:
+    def next_move_at(
+        self, only: int | None = None, *, may: May = lambda _source, _target: True
+    ) -> float:
         """Return when :meth:`move` is worth asking again, if nothing happens; or infinity."""
         if not self._unsettled:
             return inf
-        at = min(
-            (
-                self._invites_at(candidate)[0]
-                for candidate in self._places
-                for source, place in enumerate(self._places)
-                if place.streams and only in (None, source) and self._is_wanted(candidate, place)
-            ),
-            default=inf,
-        )
-        self._unsettled = at < inf or any(place.returning for place in self._places)
+        at = inf
+        self._unsettled = any(place.returning for place in self._places)
+        for target, candidate in enumerate(self._places):
+            wanted = self._wanted_from(target, only)
+            if wanted and not candidate.refusing:
+                self._unsettled = True  # even if none of them may go: others may, later
+            if any(may(source, target) for source in wanted):
+                at = min(at, self._invites_at(candidate))
         return at
+
+    def _wanted_from(self, target: int, only: int | None) -> list[int]:
+        """Return the places with streams that would rather be at another one."""
+        candidate = self._places[target]
+        return [
+            source
+            for source, place in enumerate(self._places)
+            if place.streams and only in (None, source) and self._is_wanted(candidate, place)
+        ]
 
     def _is_wanted(self, candidate: _Place, place: _Place) -> bool:
         """Whether a stream of ``place`` would rather be at ``candidate``, health aside."""
@@ -268,7 +281,12 @@ class Endpoints:
         share = (candidate.streams + candidate.moving + 1) / candidate.endpoint.weight
         return place.load - share > 0.05 * place.load
 
-    def _invites_at(self, place: _Place) -> tuple[float, bool]:
+    def _invites_at(self, place: _Place) -> float:
+        """Return from when on streams may move there; infinity if that is no matter of time."""
+        at, alone = self._invites(place)
+        return inf if alone and place.connecting + place.moving else at
+
+    def _invites(self, place: _Place) -> tuple[float, bool]:
         """Return from when on streams may move to a place, and whether only one at a time may."""
         patience = self._config.failback_after
         if place.refusing:

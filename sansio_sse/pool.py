@@ -22,8 +22,8 @@ Each operation takes a time that does not depend on how many members there are.
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from itertools import count, islice
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import count
 from math import inf
 from typing import Any, Literal
 
@@ -71,7 +71,6 @@ _FAILED = MemberState.FAILED
 _CLOSED = MemberState.CLOSED
 
 _LIFETIME_JITTER = 0.1
-_SOME = 16  # members looked at, to find one that may move
 
 TimerKind = Literal["waiter", "idle", "lifetime", "backlog", "kept"]
 
@@ -302,7 +301,8 @@ class PoolMachine:
         self._urgent: OrderedDict[int, _Member] = OrderedDict()  # somebody has it, or waits for it
         self._connecting = 0  # attempts under way
         self._moving = 0
-        self._here: list[OrderedDict[int, _Member]] = [OrderedDict() for _ in endpoints]
+        # The streams at each endpoint, by the endpoints that are closed to them.
+        self._here: list[dict[frozenset[int], OrderedDict[int, _Member]]] = [{} for _ in endpoints]
 
         self._kept: OrderedDict[int, tuple[Origin, float]] = OrderedDict()
         self._kept_by_origin: dict[Origin, dict[int, None]] = {}  # in order, the latest last
@@ -332,7 +332,7 @@ class PoolMachine:
     @property
     def healthy_count(self) -> int:
         """How many members have an accepted stream."""
-        return sum(map(len, self._here))
+        return sum(len(alike) for here in self._here for alike in here.values())
 
     @property
     def endpoints(self) -> Endpoints:
@@ -544,14 +544,14 @@ class PoolMachine:
         there.avoid = None
         domain = self._endpoints.endpoint(there.endpoint).cursor_domain
         there.last_domain = (domain,)
-        self._here[there.endpoint][member] = there
+        self._arrive(there)
         if there.key == self._key:
             self._retries = 0
         if there.state is _CONNECTING:
             self._be_free(there, actions)
         if there.single:
             # It has begun: what does not know its ids could only begin it again.
-            there.exclude = {**there.exclude, **self._foreign[domain]}
+            self._close_to(there, {**there.exclude, **self._foreign[domain]})
         return self._settled(actions)
 
     def attempt_failed(self, member: int, error: SSEError, now: float) -> Sequence[PoolAction]:
@@ -766,7 +766,7 @@ class PoolMachine:
                 waiting.member = None
                 member.waiter = None
             self._forget_waiter(waiting, actions)
-            member.exclude = waiting.tried
+            self._close_to(member, waiting.tried)
         self._idle.take(member)
         self._spare.take(member)
         self._count("successes")
@@ -855,7 +855,7 @@ class PoolMachine:
     def _end_lease(self, member: _Member) -> None:
         del self._leases[member.lease]
         member.lease = 0
-        member.exclude = {}
+        self._close_to(member, {})
         self._holds.add(self._now - member.leased_at)
 
     def _close(
@@ -941,8 +941,8 @@ class PoolMachine:
         """It has no stream any more; what that says of its endpoint."""
         if member.endpoint is None or not member.connected:
             return
+        self._depart(member)
         member.connected = False
-        del self._here[member.endpoint][member.number]
         if error is not None:
             lived = self._now - member.connected_at
             if self._endpoints.lost(
@@ -957,6 +957,28 @@ class PoolMachine:
         self._stop_attempt(member)
         if member.target is not None:
             self._stop_moving(member)
+
+    def _arrive(self, member: _Member) -> None:
+        """Its stream is at its endpoint now."""
+        assert member.endpoint is not None
+        alike = self._here[member.endpoint].setdefault(frozenset(member.exclude), OrderedDict())
+        alike[member.number] = member
+
+    def _depart(self, member: _Member) -> None:
+        """Its stream is there no longer."""
+        assert member.endpoint is not None
+        here, closed = self._here[member.endpoint], frozenset(member.exclude)
+        del here[closed][member.number]
+        if not here[closed]:
+            del here[closed]
+
+    def _close_to(self, member: _Member, exclude: Mapping[int, SSEError | None]) -> None:
+        """These endpoints are closed to it from now on, and no others."""
+        if member.connected:
+            self._depart(member)
+        member.exclude = exclude
+        if member.connected:
+            self._arrive(member)
 
     def _leave_endpoint(self, member: _Member) -> None:
         if member.endpoint is not None:
@@ -1065,14 +1087,11 @@ class PoolMachine:
             and not self._urgent
             and self._connecting + self._moving < self._config.max_connecting
         ):
-            move = self._endpoints.move(self._now)
+            move = self._endpoints.move(self._now, may=self._may_move)
             if move is None:
                 return
-            source, target = move
-            some = islice(self._here[source].values(), _SOME)
-            member = next((one for one in some if target not in one.exclude), None)
-            if member is None:
-                return
+            target = move[1]
+            member = next(self._movable(*move))
             self._lapse(member, actions)
             self._note_loss(member, None)
             member.target = target
@@ -1080,6 +1099,15 @@ class PoolMachine:
             self._endpoints.moving(target, 1)
             self._count("moves")
             actions.append(RestartMember(member.number, drop=False))
+
+    def _movable(self, source: int, target: int) -> Iterator[_Member]:
+        """Of the streams at one endpoint that may go to another, the first with the same choice."""
+        for closed, alike in self._here[source].items():
+            if target not in closed:
+                yield next(iter(alike.values()))
+
+    def _may_move(self, source: int, target: int) -> bool:
+        return any(self._movable(source, target))
 
     # --- Time ----------------------------------------------------------------------------------
 
@@ -1148,7 +1176,8 @@ class PoolMachine:
             return
         self._lapse(member, actions)
         self._note_loss(member, None)
-        self._stop_attempt(member)  # it will ask again
+        self._stop_attempt(member)  # it will ask again,
+        self._rest(member, False)  # and at once, so that nobody needs to tell it to
         actions.append(RestartMember(member.number, drop=True))
 
     def _cut(self, actions: Actions) -> None:
@@ -1183,10 +1212,10 @@ class PoolMachine:
             if self._started and self._warm < self._config.min_size:
                 self._keep_warm(actions)
         opens = self._admit(actions) if self._urgent or self._asking else inf
-        next_move = self._endpoints.next_move_at()
+        next_move = self._endpoints.next_move_at(may=self._may_move)
         if next_move <= self._now and not self.closing:
             self._rebalance(actions)
-            next_move = self._endpoints.next_move_at()
+            next_move = self._endpoints.next_move_at(may=self._may_move)
         if self._endpoints.news:
             actions += self._endpoints.news
             self._endpoints.news.clear()

@@ -94,6 +94,11 @@ class Conn:
     full_until: float | None = None
     resumable: bool = False
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What Hypothesis shows of it, among the steps that it draws."""
+        lease = f", lease {self.lease}" if self.lease else ""
+        printer.text(f"<member {self.number} of {self.key!r}: {self.phase}{lease}>")
+
     @property
     def state(self) -> MemberState:
         if self.lease:

@@ -574,6 +574,18 @@ def test_a_lease_is_released_once() -> None:
         pool.machine.release(held, 0.0)
 
 
+def test_what_begins_anew_is_not_told_so_again_for_whom_it_is_to_serve() -> None:
+    pool = Outside(max_size=1)
+    pool.release(lease(pool, "me"), backlog=1, full=True, resumable=True)
+    member = granted(pool, "me").member
+    pool.lose(member)
+    pool.now = pool.config.max_backlog_age
+    pool.acquire("next")
+    assert pool.took(RestartMember) == [RestartMember(member, drop=True)]
+    pool.accept(member)
+    assert granted(pool, "next").member == member
+
+
 # --- Making room ----------------------------------------------------------------------------------
 
 
@@ -776,8 +788,110 @@ def test_an_attempt_that_has_failed_elsewhere_is_no_stream_to_move() -> None:
     for _ in "ab":
         pool.ask(member)
         pool.refuse(member)
+    assert pool.machine.deadline is None
+    pool.now = 30.0
+    pool.tell("cancel", "nobody")
+    assert pool.actions == []
+
+
+FIRST_A_THEN_B_THEN_C = [*FIRST_A_THEN_B, Endpoint("http://c.example/events", priority=2)]
+B_DOES_NOT_KNOW_THE_IDS = [
+    Endpoint(A),
+    Endpoint(B, priority=1, cursor_domain="another"),
+    Endpoint("http://c.example/events", priority=2),
+]
+
+
+def strays(pool: Outside, key: str, *refused: int, single: bool = False) -> int:
+    """A leased stream which is not where these endpoints are, for they refuse; its member."""
+    member = wish(pool, key, key, single=single)
+    pool.ask(member)
+    while pool.conns[member].endpoint in refused:
+        pool.refuse(member)
+        pool.ask(member)
+    pool.accept(member)
+    return member
+
+
+def test_what_may_not_go_to_the_better_endpoint_holds_nobody_up() -> None:
+    pool = Outside(endpoints=B_DOES_NOT_KNOW_THE_IDS, strategy="priority", breaker=fragile())
+    stays, goes = strays(pool, "one", 0, single=True), strays(pool, "two", 1)
+    assert [conn.endpoint for conn in pool.conns.values()] == [1, 2]
     pool.tick_at_deadline()
-    assert (pool.now, pool.actions, pool.machine.deadline) == (30.0, [], None)
+    assert (pool.now, admitted(pool)) == (30.0, [(goes, 0)])
+    pool.accept(goes)
+    assert pool.conns[stays].endpoint == 1
+    assert pool.machine.deadline is None, "the other one stays for good"
+
+
+def test_however_many_may_not_go_the_one_that_may_does() -> None:
+    endpoints = B_DOES_NOT_KNOW_THE_IDS[:2]
+    pool = Outside(endpoints=endpoints, strategy="priority", breaker=fragile(), max_size=50)
+    for number in range(49):
+        strays(pool, f"{number}", 0, single=True)
+    goes = strays(pool, "goes")
+    pool.tick_at_deadline()
+    assert (pool.now, admitted(pool)) == (30.0, [(goes, 0)])
+
+
+def test_an_attempt_that_has_failed_elsewhere_holds_no_stream_up() -> None:
+    pool = Outside(endpoints=FIRST_A_THEN_B_THEN_C, strategy="priority", breaker=fragile())
+    fails, goes = strays(pool, "one", 0), strays(pool, "two", 1)
+    pool.now = 10.0
+    pool.lose(fails)
+    for _ in "ab":
+        pool.ask(fails)
+        pool.refuse(fails)
+    assert [conn.endpoint for conn in pool.conns.values()] == [1, 2]
+    pool.now = 40.0
+    pool.tick()
+    assert admitted(pool) == [(goes, 0)]
+
+
+def test_while_the_best_endpoint_is_tried_out_another_one_is_returned_to_in_time() -> None:
+    options: Any = {"strategy": "priority", "breaker": fragile(), "acquire_timeout": 1000.0}
+    pool = Outside(endpoints=FIRST_A_THEN_B_THEN_C, **options)
+    first = wish(pool, "one", "one")
+    pool.ask(first)
+    pool.refuse(first)
+    pool.now = 5.0
+    pool.ask(first)
+    pool.refuse(first)
+    pool.connect(first)
+    second = strays(pool, "two")
+    assert [conn.endpoint for conn in pool.conns.values()] == [2, 2]
+    pool.tick_at_deadline()
+    assert (pool.now, admitted(pool)) == (30.0, [(first, 0)])
+    pool.tick_at_deadline()
+    assert (pool.now, admitted(pool)) == (35.0, [(second, 1)])
+
+
+def test_a_stream_returns_to_the_best_endpoint_without_a_stop_between() -> None:
+    best_is_last = [
+        Endpoint(A, priority=2),
+        Endpoint(B, priority=1),
+        Endpoint("http://c.example/events"),
+    ]
+    pool = Outside(endpoints=best_is_last, strategy="priority", breaker=fragile())
+    member = strays(pool, "me", 1, 2)
+    pool.tick_at_deadline()
+    assert (pool.now, admitted(pool)) == (30.0, [(member, 2)])
+
+
+def test_a_stream_may_go_where_its_latest_holder_was_refused_for_good() -> None:
+    breaker = BreakerConfig(failback_after=30.0)
+    pool = Outside(endpoints=FIRST_A_THEN_B, strategy="priority", breaker=breaker)
+    refused = wish(pool, "me")
+    pool.ask(refused)
+    pool.refuse(refused, FORBIDDEN)
+    pool.connect(opened(pool))
+    held = granted(pool, "me")
+    lease(pool, "other", "other")  # A is fine, but for the one
+    pool.now = 40.0
+    pool.tick()
+    assert pool.machine.stats().moves == 0
+    pool.release(held.lease)
+    assert admitted(pool) == [(held.member, 0)]
 
 
 def test_an_idle_stream_that_moves_is_not_handed_out() -> None:

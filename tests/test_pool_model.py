@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -24,7 +25,7 @@ from pool_play import (
     M,
     Outside,
 )
-from sansio_sse.config import BreakerConfig, Endpoint, PoolConfig
+from sansio_sse.config import BreakerConfig, Endpoint
 from sansio_sse.members import GrantLease
 
 KEYS = [OWN, "a", "b"]
@@ -45,32 +46,32 @@ ENDPOINTS = [
 
 
 @st.composite
-def configs(draw: st.DrawFn) -> PoolConfig:
+def configs(draw: st.DrawFn) -> dict[str, Any]:
     priorities = st.integers(0, 2)
     endpoints = [
         Endpoint(url, priority=draw(priorities), cursor_domain=domain)
         for url, domain in ENDPOINTS[: draw(st.sampled_from([1, 2, 2, 3, 3]))]
     ]
     max_size = draw(st.integers(1, 4))
-    return PoolConfig(
-        endpoints,
-        min_size=draw(st.integers(0, min(max_size, 2))),
-        max_size=max_size,
-        max_connecting=draw(st.integers(1, 3)),
-        max_connecting_per_origin=draw(st.sampled_from([None, None, 1])),
-        max_idle=draw(st.sampled_from([0, 5, 50, 50])),
-        max_lifetime=draw(st.sampled_from([None, None, 20])),
-        acquire_timeout=30,
-        max_backlog_age=BACKLOG_AGE,
-        strategy=draw(st.sampled_from(["round_robin", "least_loaded", "priority", "priority"])),
-        breaker=BreakerConfig(
+    return {
+        "endpoints": endpoints,
+        "min_size": draw(st.integers(0, min(max_size, 2))),
+        "max_size": max_size,
+        "max_connecting": draw(st.integers(1, 3)),
+        "max_connecting_per_origin": draw(st.sampled_from([None, None, 1])),
+        "max_idle": draw(st.sampled_from([0, 5, 50, 50])),
+        "max_lifetime": draw(st.sampled_from([None, None, 20])),
+        "acquire_timeout": 30,
+        "max_backlog_age": BACKLOG_AGE,
+        "strategy": draw(st.sampled_from(["round_robin", "least_loaded", "priority", "priority"])),
+        "breaker": BreakerConfig(
             failures=2,
             successes=draw(st.integers(1, 2)),
             open_for=draw(st.sampled_from([0.0, 10.0, 10.0])),
             half_open=draw(st.integers(1, 2)),
             failback_after=PATIENCE,
         ),
-    )
+    }
 
 
 class PoolModel(RuleBasedStateMachine):
@@ -81,8 +82,8 @@ class PoolModel(RuleBasedStateMachine):
         random=st.sampled_from([0.0, 0.5, 0.9]),
         started=st.booleans(),
     )
-    def begin(self, config: PoolConfig, random: float, started: bool) -> None:
-        self.pool = Outside(config, random=random)
+    def begin(self, config: dict[str, Any], random: float, started: bool) -> None:
+        self.pool = Outside(random=random, **config)
         self.ill: set[int] = set()  # endpoints which refuse
         self.tokens = count(1)
         self.steps = 0
@@ -317,5 +318,12 @@ class PoolModel(RuleBasedStateMachine):
 
 TestPool: Any = PoolModel.TestCase
 TestPool.settings = settings(
-    max_examples=max(300, settings().max_examples // 10), stateful_step_count=50
+    max_examples=max(300, settings().max_examples // 10),
+    stateful_step_count=50,
+    # The same search is another one elsewhere: Hypothesis also tries numbers out of what is loaded
+    # and not installed. With the blob, what is found in one place is shown in any.
+    print_blob=True,
 )
+# A second for each that is tried, and time for what is found to be made shorter, which is worth it:
+# that goes on for up to five minutes, and nothing is shown before.
+pytestmark = pytest.mark.timeout(600 + TestPool.settings.max_examples)

@@ -214,6 +214,24 @@ MUTANTS = {
         "            self._note_loss(member, None)\n            member.target",
         "test_pool.test_an_idle_stream_that_moves_is_not_handed_out",
     ),
+    "a stream goes where that is closed to it": Mutant(
+        "pool",
+        "            if target not in closed:\n",
+        "            if True:\n",
+        "test_pool.test_what_may_not_go_to_the_better_endpoint_holds_nobody_up",
+    ),
+    "what is closed to one holder's stream is closed to the next one's": Mutant(
+        "pool",
+        "        self._close_to(member, {})\n",
+        "",
+        "test_pool.test_a_stream_may_go_where_its_latest_holder_was_refused_for_good",
+    ),
+    "a member is told to begin anew twice": Mutant(
+        "pool",
+        "        self._rest(member, False)  # and at once, so that nobody needs to tell it to\n",
+        "",
+        "test_pool.test_what_begins_anew_is_not_told_so_again_for_whom_it_is_to_serve",
+    ),
     "a stream that is to start anew is healthy": Mutant(
         "pool",
         "        self._note_loss(member, None)\n        self._stop_attempt(member)",
@@ -267,6 +285,30 @@ MUTANTS = {
         "            self._unsettled = True\n        if place.breaker is _OPEN:",
         "            pass\n        if place.breaker is _OPEN:",
         "test_pool.test_a_stream_returns_to_an_endpoint_that_failed_but_once",
+    ),
+    "a stream that may not go holds up those that may": Mutant(
+        "endpoints",
+        "            possible = [source for source in wanted if may(source, target)]\n",
+        "            possible = wanted\n",
+        "test_pool.test_what_may_not_go_to_the_better_endpoint_holds_nobody_up",
+    ),
+    "a stream that may not go yet never will": Mutant(
+        "endpoints",
+        "                self._unsettled = True  # even if",
+        "                pass  # even if",
+        "test_pool.test_a_stream_may_go_where_its_latest_holder_was_refused_for_good",
+    ),
+    "the trial of one endpoint delays the return to another": Mutant(
+        "endpoints",
+        "        return inf if alone and place.connecting + place.moving else at\n",
+        "        return at\n",
+        "test_pool.test_while_the_best_endpoint_is_tried_out_another_one_is_returned_to_in_time",
+    ),
+    "a stream returns by way of the second best": Mutant(
+        "endpoints",
+        "        for target in self._by_priority:\n",
+        "        for target in range(len(self._places)):\n",
+        "test_pool.test_a_stream_returns_to_the_best_endpoint_without_a_stop_between",
     ),
     "what was dropped at once is no failure": Mutant(
         "endpoints",

@@ -67,6 +67,8 @@ def make_client(
         _check_pool(pool, [name for name, value in given.items() if value], asynchronous)
         return kind(pool, own=False)
     package = _package()
+    if http2:
+        _need("h2", "http2")
     make = package.AsyncConnectionPool if asynchronous else package.ConnectionPool
     made = make(
         ssl_context=ssl_context or default_context(),
@@ -97,6 +99,16 @@ def _package() -> Any:
     raise ConfigError("a pool is needed: install httpcore2, as sansio-sse[httpcore] does")
 
 
+def _need(name: str, what: str) -> None:
+    """Find out now whether a package is there that httpcore imports when it needs it."""
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        raise ConfigError(
+            f"{what}: install {name}, as sansio-sse[httpcore] does, and httpcore by itself does not"
+        ) from None
+
+
 class _Password(bytes):
     """What httpcore shows in its log, when it logs everything."""
 
@@ -115,6 +127,8 @@ def _proxy(package: Any, url: str) -> Any:
         raise ConfigError("proxy: its url begins with http, https or socks5")
     if not host:
         raise ConfigError("proxy: its url has no host")
+    if parts.scheme.startswith("socks"):
+        _need("socksio", "proxy")
     if not url.isascii():
         raise ConfigError("proxy: its url has characters that are not ASCII: percent-encode them")
     auth = None

@@ -173,9 +173,9 @@ class _Turns(_Mended):
         super().__init__(connection)
         stream = connection._network_stream
         sock = stream.get_extra_info("socket")
-        secure = stream.get_extra_info("ssl_object") is not None
-        # (In TLS within TLS the socket is not the one that is read from.)
-        if isinstance(sock, ssl.SSLSocket if secure else socket.socket):
+        # In TLS within TLS the socket is not what is read from: it is left as it is.
+        within = isinstance(stream.get_extra_info("ssl_object"), ssl.SSLObject)
+        if isinstance(sock, socket.socket) and not within:
             package = type(connection).__module__.partition(".")[0]
             connection._network_stream = Duplex(stream, sock, package)
 

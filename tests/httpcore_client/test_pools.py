@@ -272,6 +272,19 @@ async def test_a_pool_of_the_other_kind_is_refused(sse: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "missing"),
+    [({"http2": True}, "h2"), ({"proxy": "socks5://me:s3cr3t@127.0.0.1:2"}, "socksio")],
+    ids=["http2", "socks"],
+)
+async def test_what_httpcore_needs_and_is_not_there_is_said_at_once(
+    sse: Any, option: Any, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ConfigError, match=f"install {missing}"):
+        sse.connect("http://127.0.0.1:1/", **option)
+
+
+@pytest.mark.parametrize(
     "other",
     [
         {"proxy": "http://me:s3cr3t@127.0.0.1:2/"},

@@ -278,6 +278,33 @@ async def test_the_packages_own_proxy_will_do(sse: Any) -> None:
             assert (await connection.receive(5)).data == "hello"
 
 
+@pytest.mark.parametrize("speaks", ["1.1", "2"])
+async def test_a_proxy_may_be_spoken_to_in_secret(
+    sse: Any, speaks: str, h2_server: H2Server, certificates: Certificates
+) -> None:
+    """TLS within TLS. The proxy's own context comes with the package's own ``Proxy``."""
+    with (
+        Server(stay("hello"), tls=certificates.good) as server,
+        Proxy(("me", PASSWORD), tls=certificates.good) as proxy,
+    ):
+        own = sse.package.Proxy(
+            f"https://{proxy.authority}",
+            auth=("me", PASSWORD.encode()),
+            ssl_context=certificates.client(),
+        )
+        async with sse.connect(
+            server.url if speaks == "1.1" else h2_server.url,
+            proxy=own,
+            http2=speaks == "2",
+            ssl_context=certificates.client(),
+        ) as connection:
+            if speaks == "2":
+                h2_server.streams[0].event("hello")
+            assert (await connection.receive(5)).data == "hello"
+            assert connection.response.http_version == speaks
+        assert len(proxy.asked) == 1
+
+
 # --- Mistakes ----------------------------------------------------------------------------------
 
 
