@@ -189,6 +189,7 @@ NEWS: dict[str, list[tuple[Any, ...]]] = {
     "request_prepared": [(REQUEST,), (None,)],
     "prepare_failed": [(OSError("no"),)],
     "transport_opened": [()],
+    "exchange_begun": [()],
     "request_sent": [()],
     "response_received": [(response,) for response in RESPONSES],
     "body_received": [(b"",), (EVENT,), (b"da",)],
@@ -289,7 +290,7 @@ def test_every_state_and_every_input_is_drawn() -> None:
         name
         for name, member in vars(machine).items()
         if callable(member) and not name.startswith("_")
-    } - {"explain", "snapshot", "uptime"}
+    } - {"explain", "snapshot", "trusts", "uptime"}
     assert public == COMMANDS.keys() | NEWS.keys() | {"restart", "post"}
 
 

@@ -42,8 +42,8 @@ MUTANTS = {
     ),
     "the cursor is forgotten with the stream": Mutant(
         "connection",
-        "        self._cursor = cursor\n        self._gave_id",
-        "        self._gave_id",
+        "            self._cursor = cursor\n            self._gave_id",
+        "            self._gave_id",
         WIRE_MODEL,
     ),
     "an abandoned exchange is not closed": Mutant(
@@ -60,8 +60,10 @@ MUTANTS = {
     ),
     "the deadline is not brought forward": Mutant(
         "connection",
-        "now + self._config.timeouts.response)\n        return self._armed([])",
-        "now + self._config.timeouts.response)\n        return []",
+        "        self._note_sent()\n        self._wait(Timer.RESPONSE,"
+        " now + self._config.timeouts.response)\n        return self._armed([])",
+        "        self._note_sent()\n        self._wait(Timer.RESPONSE,"
+        " now + self._config.timeouts.response)\n        return []",
         CONNECTION_MODEL,
     ),
     "the parser's list is copied": Mutant(
@@ -272,8 +274,8 @@ MUTANTS = {
     ),
     "all come at once to try it out": Mutant(
         "endpoints",
-        "if now < at or (alone and candidate.connecting + candidate.moving):",
-        "if now < at:",
+        "return inf if alone and place.connecting + place.moving else at",
+        "return at",
         "test_endpoints.test_streams_return_to_the_better_endpoint_once_it_has_been_healthy_for_long_enough",
     ),
     "nobody notices that a stream is at a worse place": Mutant(

@@ -33,9 +33,8 @@ from .streams import async_stream, sync_stream
 __all__ = ["AsyncResumingTransport", "ResumingTransport"]
 
 if TYPE_CHECKING:
-    import httpx2
-
     import httpx
+    import httpx2
 
     class _SyncTransport(httpx2.BaseTransport, httpx.BaseTransport):
         def handle_request(self, request: Any) -> Any: ...

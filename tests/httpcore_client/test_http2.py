@@ -1,10 +1,12 @@
 """HTTP/2: many streams on one connection, none of which is in another's way."""
 
+import asyncio
 import subprocess
 import sys
 import textwrap
 import threading
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,8 @@ from sansio_sse import (
     RemoteProtocolError,
     Timeouts,
 )
+from sansio_sse_httpcore.duplex import Duplex
+from sansio_sse_httpcore.multiplex import mend
 
 from .clients import OnAsyncio, Way
 from .h2_server import H2Server, H2Stream
@@ -62,7 +66,9 @@ async def test_many_streams_share_one_connection(
         for connection in connections:
             assert (await connection.receive(5)).data == "all"
         assert len(h2_server.visits) == 1
-        assert len(pool.connections) == 1
+        [shared] = pool.connections
+        # What one thread writes does not disturb another that reads.
+        assert isinstance(shared._connection._network_stream, Duplex) is not sse.asynchronous
     assert len(h2_server.streams) == MANY
 
 
@@ -291,6 +297,94 @@ async def test_where_the_server_does_not_speak_it_it_is_not_spoken(
         ) as connection:
             assert (await connection.receive(5)).data == "hello"
             assert connection.response.http_version == "1.1"
+
+
+# --- Whose turn it is to read, without a network -------------------------------------------------
+
+
+class Frames:
+    """A connection, as far as it is mended; a test says what arrives."""
+
+    def __init__(self, *streams: int) -> None:
+        self._events: dict[int, list[str]] = {number: [] for number in streams}
+        self._arriving: asyncio.Queue[tuple[int, str] | Exception] = asyncio.Queue()
+        self._connection_error = False
+        self._read_exception: BaseException | None = None
+        self._network_stream = self._h2_state = None
+        self.connections = [self]  # and the pool of it
+        self.reads = 0
+
+    def arrive(self, stream: int, event: str) -> None:
+        self._arriving.put_nowait((stream, event))
+
+    async def _receive_stream_event(self, request: Any, stream_id: int) -> str:
+        while not self._events[stream_id]:
+            await self._receive_events(request, stream_id)
+        return self._events[stream_id].pop(0)
+
+    async def _receive_events(self, request: Any, stream_id: int | None = None) -> None:
+        self.reads += 1
+        assert self.reads == 1, "one reads for all"
+        try:
+            arrived = await self._arriving.get()
+        finally:
+            self.reads -= 1
+        if isinstance(arrived, Exception):
+            raise arrived
+        self._events[arrived[0]].append(arrived[1])
+
+    async def _response_closed(self, stream_id: int) -> None:
+        pass
+
+    async def _write_outgoing_data(self, request: Any) -> None:
+        pass
+
+
+async def turns(frames: Frames) -> list[asyncio.Task[str]]:
+    """Let all streams wait, in their order."""
+    mend(frames, asynchronous=True)
+    tasks = [
+        asyncio.create_task(frames._receive_stream_event(None, number)) for number in frames._events
+    ]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return tasks
+
+
+def test_whoever_has_something_takes_it_whoever_reads() -> None:
+    async def play() -> None:
+        frames = Frames(1, 3, 5, 7)
+        tasks = await turns(frames)
+        for number, task in ((7, tasks[3]), (3, tasks[1]), (1, tasks[0]), (5, tasks[2])):
+            frames.arrive(number, f"for {number}")
+            assert await asyncio.wait_for(task, 5) == f"for {number}"
+
+    asyncio.run(play())
+
+
+def test_a_turn_is_passed_on_by_whoever_is_cancelled() -> None:
+    async def play() -> None:
+        frames = Frames(1, 3, 5, 7)
+        tasks = await turns(frames)
+        tasks[0].cancel()  # it reads
+        await asyncio.sleep(0)
+        tasks[1].cancel()  # it was to read next, and does not know it yet
+        frames.arrive(7, "last")
+        assert await asyncio.wait_for(tasks[3], 5) == "last"
+        frames.arrive(5, "behind it")
+        assert await asyncio.wait_for(tasks[2], 5) == "behind it"
+        assert [task.cancelled() for task in tasks] == [True, True, False, False]
+
+    asyncio.run(play())
+
+
+def test_what_is_not_as_expected_is_left_as_it_is() -> None:
+    other = SimpleNamespace(_events={}, _connection=SimpleNamespace(_h2_state=None))
+    for asynchronous in (True, False):
+        mend(SimpleNamespace(connections=[other]), asynchronous=asynchronous)
+        mend(object(), asynchronous=asynchronous)
+    assert vars(other).keys() == {"_events", "_connection"}
+    assert vars(other._connection).keys() == {"_h2_state"}
 
 
 # --- Threads -----------------------------------------------------------------------------------

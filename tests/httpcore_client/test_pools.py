@@ -126,12 +126,24 @@ async def _closed_while_it_waits(sse: Any, pool: Any) -> None:
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("first_ends", ["well", "badly"])
 async def test_what_was_given_up_while_it_waited_is_never_sent(
-    sse: Any, certificates: Certificates
+    sse: Any, certificates: Certificates, first_ends: str
 ) -> None:
-    with Server(stay("hello")) as server:
+    """Also where its turn comes, on a new connection or on one that is kept."""
+
+    def script(peer: Peer, seen: Seen) -> None:
+        peer.stream(chunked=True)
+        peer.event("hello")
+        peer.wait()
+        if first_ends == "well":
+            peer.send(b"0\r\n\r\n")
+            peer.again = True
+
+    with Server(script) as server:
         async with narrow(sse, certificates) as pool:
-            async with sse.connect(server.url, pool=pool) as first:
+            config = quick(on_end="finish", max_attempts=1)
+            async with sse.connect(server.url, pool=pool, config=config) as first:
                 options: dict[str, Any] = {"method": "POST", "content": b"once", "wait": False}
                 second = sse.connect(f"{server.origin}/second", pool=pool, **options)
                 await second.open()
@@ -139,7 +151,8 @@ async def test_what_was_given_up_while_it_waited_is_never_sent(
                 second.close()
                 await second.wait_closed()
                 assert second.metrics.bytes_sent == 0
-                first.disconnect()
+                server.go.set()
+                assert (await first.receive(5)).data == "hello"
                 await sse.let_run(first, 0.1)  # its slot is free, and whoever waited may have it
             await sse.until(lambda: all(one.is_idle() for one in pool.connections))
     assert server.to("/second") == []
