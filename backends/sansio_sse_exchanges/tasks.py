@@ -32,9 +32,9 @@ class _Work:
     __slots__ = ("_scope", "dropped", "number", "owner")
 
     def __init__(self, owner: "AsyncClientConnection[Any]", number: int) -> None:
-        self.owner = owner
-        self.number = number
-        self.dropped = False
+        self.owner: Any = owner
+        self.number: int = number
+        self.dropped: bool = False
         self._scope: anyio.CancelScope | None = None
 
     async def run(self, task: Any) -> None:
@@ -82,7 +82,7 @@ class Link(_Work):
     def __init__(self, owner: "AsyncClientConnection[Any]", number: int) -> None:
         super().__init__(owner, number)
         self.timeouts: Timeouts = owner._machine.config.timeouts
-        self.trusted = False
+        self.trusted: bool = False
         self._sent = False
         self._paused = False
         self._gate: anyio.Event | None = None  # what a pause waits for

@@ -72,13 +72,13 @@ class Link:
     )
 
     def __init__(self, owner: "ClientConnection[Any]", number: int) -> None:
-        self.owner = owner
-        self.number = number
+        self.owner: Any = owner
+        self.number: int = number
         self.timeouts: Timeouts = owner._machine.config.timeouts
         self._client: Client = owner._client
-        self.trusted = False
+        self.trusted: bool = False
         self._sent = False
-        self.dropped = False
+        self.dropped: bool = False
         self._reading = True
         self._held: bytes | None = None  # what was read before a pause
         self._lock = threading.Lock()  # between the one who shuts down and the thread that closes
@@ -87,7 +87,7 @@ class Link:
         self._shared = False  # the connection carries other exchanges too
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each piece to be read
         self._waits = True  # it is in the client's hands
-        self.lost = False
+        self.lost: bool = False
         """It was let go of where nothing ends its wait."""
 
     # --- On its thread -------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Their HTTP/2 connections are made for responses that soon end. Event streams do 
   it has read for another is noticed when that one's turn comes: after as many further frames as
   there are others before it. Quiet streams have none, so that a response or an event is late, for
   as long as you like.
+* In the same queue stands a request that waits for room to send its body.
 * Of frames that are not valid one stream hears, and the others wait on.
 * A stream that is given up is not reset. The server goes on with it, h2 goes on counting it (at
   100 it refuses the next), and what comes for it uses up the window that all streams share
@@ -23,6 +24,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +46,7 @@ _USED = frozenset(
         "_receive_events",
         "_receive_stream_event",
         "_response_closed",
+        "_wait_for_outgoing_flow",
         "_write_outgoing_data",
     }
 )
@@ -85,22 +88,39 @@ class _Mended:
         self._events: dict[int, list[Any]] = connection._events
         self._own_receive_events: Callable[..., Any] = connection._receive_events
         self._own_receive: Callable[..., Any] = connection._receive_stream_event
+        self._own_flow: Callable[..., Any] = connection._wait_for_outgoing_flow
         self._own_closed: Callable[..., Any] = connection._response_closed
         self._protocol_error: Any = importlib.import_module("h2.exceptions").ProtocolError
         self._reading = False  # somebody does, for all
-        # Of each stream that waits, its bell, and whether it is wanted.
+        # Of each stream that waits, its bell, and what it waits for.
         self._waiting: dict[int, tuple[Any, Callable[[], bool]]] = {}
-        for name in ("_receive_events", "_receive_stream_event", "_response_closed"):
+        for name in (
+            "_receive_events",
+            "_receive_stream_event",
+            "_response_closed",
+            "_wait_for_outgoing_flow",
+        ):
             setattr(connection, name, getattr(self, name))
 
+    def _has_event(self, stream_id: int) -> bool:
+        return bool(self._events.get(stream_id))
+
+    def _may_send(self, stream_id: int) -> bool:
+        try:
+            window: int = self._connection._h2_state.local_flow_control_window(stream_id)
+        except self._protocol_error:
+            return True  # and the connection's own method says so
+        return window > 0
+
     def _ring(self) -> None:
-        """Something has been read: whoever has something is to take it."""
-        for stream_id, (bell, wanted) in list(self._waiting.items()):
-            if self._events.get(stream_id) or not wanted():
+        """Something has been read: whoever waited for it is to go on."""
+        for bell, ready in list(self._waiting.values()):
+            if ready():
                 bell.set()
 
     def _next_reader(self) -> None:
-        """Nobody reads any more: one of those who have nothing is to."""
+        """Nobody reads any more: one of those who wait is to."""
+        self._reading = False
         for bell, _ in self._waiting.values():
             if not bell.is_set():
                 bell.set()
@@ -127,20 +147,30 @@ class _Mended:
 
 class _AsyncTurns(_Mended):
     async def _receive_stream_event(self, request: Any, stream_id: int) -> Any:
-        while self._reading and not self._events.get(stream_id):
-            await self._wait(stream_id)
-        if self._events.get(stream_id):
-            return await self._own_receive(request, stream_id)
+        ready = partial(self._has_event, stream_id)
+        return await self._in_turn(self._own_receive, request, stream_id, ready)
+
+    async def _wait_for_outgoing_flow(self, request: Any, stream_id: int) -> Any:
+        ready = partial(self._may_send, stream_id)
+        return await self._in_turn(self._own_flow, request, stream_id, ready)
+
+    async def _in_turn(
+        self, own: Callable[..., Any], request: Any, stream_id: int, ready: Callable[[], bool]
+    ) -> Any:
+        """Call a method of the connection's own when it need not read, or it is its turn to."""
+        while self._reading and not ready():
+            await self._wait(stream_id, ready)
+        if ready():
+            return await own(request, stream_id)
         self._reading = True
         try:
-            return await self._own_receive(request, stream_id)
+            return await own(request, stream_id)
         finally:
-            self._reading = False
             self._next_reader()
 
-    async def _wait(self, stream_id: int) -> None:
+    async def _wait(self, stream_id: int, ready: Callable[[], bool]) -> None:
         bell = anyio.Event()
-        self._waiting[stream_id] = (bell, _always)
+        self._waiting[stream_id] = (bell, ready)
         try:
             await bell.wait()
         except BaseException:
@@ -180,22 +210,32 @@ class _Turns(_Mended):
             connection._network_stream = Duplex(stream, sock, package)
 
     def _receive_stream_event(self, request: Any, stream_id: int) -> Any:
-        reads = self._wait(stream_id, _wanted(request))
+        ready = partial(self._has_event, stream_id)
+        return self._in_turn(self._own_receive, request, stream_id, ready)
+
+    def _wait_for_outgoing_flow(self, request: Any, stream_id: int) -> Any:
+        ready = partial(self._may_send, stream_id)
+        return self._in_turn(self._own_flow, request, stream_id, ready)
+
+    def _in_turn(
+        self, own: Callable[..., Any], request: Any, stream_id: int, ready: Callable[[], bool]
+    ) -> Any:
+        """Call a method of the connection's own when it need not read, or it is its turn to."""
+        reads = self._wait(stream_id, ready, _wanted(request))
         try:
-            return self._own_receive(request, stream_id)
+            return own(request, stream_id)
         finally:
             if reads:
                 with self._lock:
-                    self._reading = False
                     self._next_reader()
 
-    def _wait(self, stream_id: int, wanted: Callable[[], bool]) -> bool:
-        """Wait until there is something, or nobody reads; return whether this one is to read."""
+    def _wait(self, stream_id: int, ready: Callable[[], bool], wanted: Callable[[], bool]) -> bool:
+        """Wait until it is ready, or nobody reads; return whether this one is to read."""
         bell = threading.Event()
         while True:
             with self._lock:
                 self._waiting.pop(stream_id, None)
-                if self._events.get(stream_id):
+                if ready():
                     return False
                 if not wanted():
                     if not self._reading:
@@ -205,7 +245,7 @@ class _Turns(_Mended):
                     self._reading = True
                     return True
                 bell.clear()
-                self._waiting[stream_id] = (bell, wanted)
+                self._waiting[stream_id] = (bell, lambda: ready() or not wanted())
             bell.wait()
 
     def _receive_events(self, request: Any, stream_id: int | None = None) -> None:

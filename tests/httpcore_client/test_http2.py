@@ -249,6 +249,32 @@ async def test_pings_and_posts_share_the_connection(sse: Any, certificates: Cert
         assert len(server.visits) == 1
 
 
+async def test_a_large_post_finds_its_way_between_quiet_streams(
+    sse: Any, certificates: Certificates
+) -> None:
+    """The window of the server is 64 KiB: what opens it is read by whoever reads for all."""
+    content = bytes(400_000)
+
+    def answer(stream: H2Stream) -> None:
+        if stream.path == "/up":
+            stream.respond(200)
+            stream.data(str(len(stream.body)).encode())
+            stream.end()
+        else:
+            stream.stream()
+
+    with H2Server(certificates, answer) as server:
+        context = certificates.client()
+        async with (
+            sse.transports(http2=True, ssl_context=context) as pool,
+            AsyncExitStack() as stack,
+        ):
+            connections = await opened(stack, sse, server, pool, 3)
+            answered = await connections[1].post("/up", content=content)
+            assert answered.content == b"400000"
+            assert len(server.visits) == 1
+
+
 async def test_a_stream_beyond_the_limit_of_the_server_waits_no_longer_than_to_connect(
     async_sse: Any, certificates: Certificates
 ) -> None:
@@ -338,6 +364,9 @@ class Frames:
 
     async def _write_outgoing_data(self, request: Any) -> None:
         pass
+
+    async def _wait_for_outgoing_flow(self, request: Any, stream_id: int) -> int:
+        return 0
 
 
 async def turns(frames: Frames) -> list[asyncio.Task[str]]:
