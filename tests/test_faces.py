@@ -391,3 +391,14 @@ def test_the_verbs_of_a_face_are_the_drivers_to_write(face: Any) -> None:
         bare._start()
     with pytest.raises(NotImplementedError):
         Running(bare._wait(None)).step() if face is AsyncConnectionDriver else bare._turn(None)
+
+
+def test_an_async_reader_is_given_what_is_no_event_and_its_cursor_stays() -> None:
+    connection = AsyncDiary(URL, include=["comments"])
+    connection._connect_now()
+    connection.opened()
+    connection.receives(HEAD + b": a comment\n\n")
+    with pytest.raises(StopIteration) as done:
+        connection.__anext__().send(None)
+    assert isinstance(done.value.value, Comment)
+    assert connection.last_event_id == ""

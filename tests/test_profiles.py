@@ -557,3 +557,12 @@ def test_hostile_data_does_not_disturb_the_stream(data: str) -> None:
         play.accepted(body=said({"seq": 1}) + said(data) + said("still here"))
         assert play.events[-1] == "still here"
         resumed(play)
+
+
+def test_what_a_full_buffer_refuses_does_not_move_a_cursor_of_the_data() -> None:
+    profile = Profile(
+        "mine", done=("end",), cursor=ResumeCursor(field="n", place="query", name="n")
+    )
+    play = following(profile).accepted(body=said({"n": 7}))
+    play.tell("events_refused", "")
+    assert play.machine.received_event_id == "7"
