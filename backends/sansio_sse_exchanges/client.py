@@ -215,7 +215,9 @@ def failure_of(error: BaseException, timeouts: Timeouts, *, sent: bool = False) 
             error = group.exceptions[0]
         # httpcore raises some "from None", and the cause is to be found in the context alone.
         behind = error.__cause__ or error.__context__
-        if behind is None or (isinstance(error, OSError) and error.errno is not None):
+        if isinstance(error, OSError) and error.errno is not None:
+            break
+        if not isinstance(behind, Exception):  # nothing, or that something else was cancelled
             break
         error = behind
     return error

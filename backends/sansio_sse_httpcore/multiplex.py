@@ -8,14 +8,15 @@ Their HTTP/2 connections are made for responses that soon end. Event streams do 
   as long as you like.
 * In the same queue stands a request that waits for room to send its body.
 * Of frames that are not valid one stream hears, and the others wait on.
+* A task that is cancelled while it writes leaves half a frame to all others.
 * A stream that is given up is not reset. The server goes on with it, h2 goes on counting it (at
   100 it refuses the next), and what comes for it uses up the window that all streams share
   (encode/httpcore, issues 943 and 1022).
 
 This is mended here, for a connection at a time, by methods that are put around its own: whoever has
-something takes it at once, one of the others reads, what ends the connection ends all, and what is
-given up is reset. None of what is used here is public. A connection that does not have it is left
-as it is.
+something takes it at once, one of the others reads, what ends the connection ends all, what is
+begun is written, and what is given up is reset. None of what is used here is public. A connection
+that does not have it is left as it is.
 """
 
 import importlib
@@ -29,6 +30,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from sansio_sse_exchanges import LetGo
 
@@ -36,24 +38,24 @@ from .duplex import Duplex
 
 __all__ = ["mend"]
 
-_USED = frozenset(
-    {
-        "_connection_error",
-        "_events",
-        "_h2_state",
-        "_network_stream",
-        "_read_exception",
-        "_receive_events",
-        "_receive_stream_event",
-        "_response_closed",
-        "_wait_for_outgoing_flow",
-        "_write_outgoing_data",
-    }
+_PUT_AROUND = (
+    "_receive_events",
+    "_receive_stream_event",
+    "_response_closed",
+    "_wait_for_outgoing_flow",
+)
+_USED = (
+    "_connection_error",
+    "_events",
+    "_h2_state",
+    "_network_stream",
+    "_read_exception",
+    "_write_outgoing_data",
+    *_PUT_AROUND,
 )
 _DEPTH = 4  # of connections in connections: a pool's, a proxy's, that of a version of HTTP
 _CANCEL = 8  # RFC 9113 7
-# Seconds for a frame of 13 bytes. If it cannot leave at once, it leaves with the next one.
-_FLUSH = 0.2
+_FLUSH = 1.0  # seconds for a frame of 13 bytes
 
 
 def _connections_of(pool: Any) -> list[Any]:
@@ -90,16 +92,12 @@ class _Mended:
         self._own_receive: Callable[..., Any] = connection._receive_stream_event
         self._own_flow: Callable[..., Any] = connection._wait_for_outgoing_flow
         self._own_closed: Callable[..., Any] = connection._response_closed
+        self._own_write: Callable[..., Any] = connection._write_outgoing_data
         self._protocol_error: Any = importlib.import_module("h2.exceptions").ProtocolError
         self._reading = False  # somebody does, for all
         # Of each stream that waits, its bell, and what it waits for.
         self._waiting: dict[int, tuple[Any, Callable[[], bool]]] = {}
-        for name in (
-            "_receive_events",
-            "_receive_stream_event",
-            "_response_closed",
-            "_wait_for_outgoing_flow",
-        ):
+        for name in _PUT_AROUND:
             setattr(connection, name, getattr(self, name))
 
     def _has_event(self, stream_id: int) -> bool:
@@ -146,6 +144,10 @@ class _Mended:
 
 
 class _AsyncTurns(_Mended):
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        connection._write_outgoing_data = self._write_outgoing_data
+
     async def _receive_stream_event(self, request: Any, stream_id: int) -> Any:
         ready = partial(self._has_event, stream_id)
         return await self._in_turn(self._own_receive, request, stream_id, ready)
@@ -193,8 +195,15 @@ class _AsyncTurns(_Mended):
         unsent = self._reset(stream_id)
         await self._own_closed(stream_id=stream_id)
         if unsent:
-            with anyio.move_on_after(_FLUSH, shield=True), suppress(Exception):
-                await self._connection._write_outgoing_data(_ANYTHING)
+            with suppress(Exception):
+                await self._write_outgoing_data(_ANYTHING)
+
+    async def _write_outgoing_data(self, request: Any) -> None:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        # Half of a frame, or of a record of TLS, would be the end of all: what is begun is written,
+        # within the time that there is to write.
+        with anyio.CancelScope(shield=True):
+            await self._own_write(request)
 
 
 class _Turns(_Mended):
@@ -265,7 +274,7 @@ class _Turns(_Mended):
         self._own_closed(stream_id=stream_id)
         if unsent:
             with suppress(Exception):
-                self._connection._write_outgoing_data(_ANYTHING)
+                self._own_write(_ANYTHING)
 
 
 def _wanted(request: Any) -> Callable[[], bool]:

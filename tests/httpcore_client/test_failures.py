@@ -1,5 +1,6 @@
 """What becomes of the exceptions of httpcore, and of a network stream that threads share."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -55,6 +56,15 @@ def test_why_is_what_the_system_said(package: Any) -> None:
     error = package.ConnectError(refused)
     error.__cause__ = refused
     assert failure_of(error, TIMEOUTS) is refused
+
+
+@PACKAGES
+def test_that_something_was_cancelled_meanwhile_is_not_why(package: Any) -> None:
+    broken = BrokenPipeError("broken")
+    broken.__context__ = asyncio.CancelledError("cancelled")
+    error = package.ReadError(broken)
+    error.__cause__ = broken
+    assert failure_of(error, TIMEOUTS) is broken
 
 
 def test_ours_are_left_as_they_are() -> None:

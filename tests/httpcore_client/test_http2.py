@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import pytest
 
 from contract.common import quick, stay
@@ -339,6 +340,7 @@ class Frames:
         self._network_stream = self._h2_state = None
         self.connections = [self]  # and the pool of it
         self.reads = 0
+        self.written: list[str] = []
 
     def arrive(self, stream: int, event: str) -> None:
         self._arriving.put_nowait((stream, event))
@@ -363,7 +365,9 @@ class Frames:
         pass
 
     async def _write_outgoing_data(self, request: Any) -> None:
-        pass
+        self.written.append("half")
+        await asyncio.sleep(0.01)
+        self.written.append("whole")
 
     async def _wait_for_outgoing_flow(self, request: Any, stream_id: int) -> int:
         return 0
@@ -403,6 +407,27 @@ def test_a_turn_is_passed_on_by_whoever_is_cancelled() -> None:
         frames.arrive(5, "behind it")
         assert await asyncio.wait_for(tasks[2], 5) == "behind it"
         assert [task.cancelled() for task in tasks] == [True, True, False, False]
+
+    asyncio.run(play())
+
+
+def test_what_is_begun_is_written_whoever_is_cancelled() -> None:
+    async def play() -> None:
+        frames = Frames(1)
+        mend(frames, asynchronous=True)
+        writer = asyncio.create_task(frames._write_outgoing_data(None))
+        await asyncio.sleep(0.001)
+        with anyio.CancelScope() as scope:  # as a driver cancels
+            async with anyio.create_task_group() as group:
+                group.start_soon(frames._write_outgoing_data, None)
+                await asyncio.sleep(0.001)
+                scope.cancel()
+        await writer
+        assert sorted(frames.written) == ["half", "half", "whole", "whole"]
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await frames._write_outgoing_data(None)
+        assert len(frames.written) == 4, "what is not begun is left"
 
     asyncio.run(play())
 
