@@ -93,9 +93,10 @@ from .group import GroupDriver, MemberDriver
 from .http import HeadersInput, Origin, Request, Response
 from .http1 import request_fields
 from .leases import AsyncLease, Backlog, SyncLease
-from .machine_driver import NO_SLOTS, MachineDriver, Waiting, Watcher
+from .logs import Log, Logger
+from .machine_driver import NO_SLOTS, MachineDriver, Observer, Waiting, Watcher
 from .members import MEMBER_TRANSITIONS, MemberChanged, MemberState, PoolStats
-from .metrics import ConnectionMetrics, DurationSummary
+from .metrics import DURATION_BUCKETS, ConnectionMetrics, DurationSummary
 from .pool import PoolMachine
 from .pool_driver import PoolChange, PoolDriver
 from .pool_faces import (
@@ -117,6 +118,7 @@ from .stream_set import (
     SyncSetEvents,
     SyncStreamSet,
 )
+from .timeline import StateSpan
 from .timers import Timer
 from .typed import AsyncTyped, SyncTyped, typed
 from .wire import WireMachine
@@ -126,6 +128,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AG_UI",
     "ANTHROPIC",
+    "DURATION_BUCKETS",
     "MCP",
     "MEMBER_TRANSITIONS",
     "NO_SLOTS",
@@ -195,11 +198,14 @@ __all__ = [
     "LimitExceeded",
     "Limits",
     "LocalProtocolError",
+    "Log",
+    "Logger",
     "MachineDriver",
     "MemberChanged",
     "MemberDriver",
     "MemberState",
     "NoEndpoint",
+    "Observer",
     "OpenTransport",
     "Origin",
     "PauseReading",
@@ -236,6 +242,7 @@ __all__ = [
     "ServerSentEvent",
     "StartExchange",
     "StateChanged",
+    "StateSpan",
     "Stop",
     "StreamSetDriver",
     "StreamSetStats",

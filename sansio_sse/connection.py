@@ -401,11 +401,17 @@ class ConnectionMachine:
     def snapshot(self, now: float) -> ConnectionMetrics:
         """Return the counters as they stand at ``now``."""
         metrics = self.metrics.snapshot(self.uptime(now))
-        parser = self._parser
-        if parser is None or not parser.comment_count:
-            return metrics
-        comments = metrics.comments_received + parser.comment_count
-        return replace(metrics, comments_received=comments)
+        fresh = self.fresh_comments
+        return (
+            replace(metrics, comments_received=metrics.comments_received + fresh)
+            if fresh
+            else metrics
+        )
+
+    @property
+    def fresh_comments(self) -> int:
+        """How many comments of the present stream are not yet among the counters."""
+        return 0 if self._parser is None else self._parser.comment_count
 
     def uptime(self, now: float) -> float:
         """Return the seconds since the present stream was accepted, 0 if there is none."""

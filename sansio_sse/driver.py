@@ -87,8 +87,9 @@ from .event_stream import Comment, LastEventIdChanged, ServerSentEvent
 from .failover import FailoverMachine
 from .http import Headers, HeadersInput, Origin, Request, Response, make_request
 from .machine_driver import MachineDriver, Waiting, Watcher
-from .metrics import ConnectionMetrics
+from .metrics import ConnectionMetrics, counted
 from .states import ConnectionState
+from .timeline import History, StateSpan, spans, with_change
 from .wire import WireMachine
 
 __all__ = [
@@ -130,8 +131,20 @@ _CONNECTING = ConnectionState.CONNECTING
 _CONNECTED = ConnectionState.CONNECTED
 _CLOSED = ConnectionState.CLOSED
 _DISCONNECTED = ConnectionState.DISCONNECTED
+_RECONNECTING = ConnectionState.RECONNECTING
 _ERROR = ConnectionState.ERROR
 
+_NEWS = frozenset(
+    {
+        StateChanged,
+        ErrorOccurred,
+        ScheduleReconnect,
+        OpenTransport,
+        StartExchange,
+        CloseTransport,
+    }
+)
+"""What observers and logs are told of."""
 _EVENT_TYPES = (ServerSentEvent, Connected, Comment, LastEventIdChanged)
 _NOT_CONNECTED = "not connected: use `async with`, open() or connect() first"
 
@@ -245,6 +258,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         "_delivered",
         "_entered",
         "_handing_over",
+        "_history",
         "_id",
         "_on_change",
         "_on_error",
@@ -356,6 +370,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
 
         self._prepare_feeding()
         self._size = machine.config.buffer_size
+        self._history: History = ()
         self._buffer: deque[Any] | None = None  # made when the first event comes
         self._paused = False
         self._reading_now: object = None  # who waits for an event
@@ -431,10 +446,28 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             endpoints=machine.endpoints if isinstance(machine, FailoverMachine) else (),
         )
 
+    def timeline(self) -> tuple[StateSpan, ...]:
+        """Return which states the connection has been in, oldest first; the last is the present.
+
+        At most :data:`~sansio_sse.timeline.TIMELINE_LENGTH` spans, in seconds since 1970. May be
+        called from any thread.
+        """
+        return tuple(spans(self._history, self._wall_clock() - self._now()))
+
     def __repr__(self) -> str:
+        machine = self._machine
+        state = machine.state
+        parts = [redact_url(machine.request.url)]
+        if machine.metrics.events_received:
+            parts.append(counted(machine.metrics.events_received, "event"))
+        if machine.metrics.reconnect_successes:
+            parts.append(counted(machine.metrics.reconnect_successes, "reconnect"))
+        if state is _RECONNECTING:
+            parts.append(f"retry {machine.retries}")
+        if machine.error is not None:
+            parts.append(f"{type(machine.error).__name__}: {machine.error.message}")
         name = f" {self.name!r}" if self.name else ""
-        url = redact_url(self._machine.request.url)
-        return f"<{type(self).__name__}{name} {self.state.value} {url}>"
+        return f"<{type(self).__name__}{name} {state.value} {', '.join(parts)}>"
 
     # --- Commands ------------------------------------------------------------------------------
 
@@ -559,6 +592,8 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             if events:
                 self._deliver(events)
                 events = []
+            if type(action) in _NEWS:
+                self._notice(action)
             self._act(action)
         if events:
             self._deliver(events)
@@ -595,6 +630,22 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
                 pass  # the timer is armed with the deadline; people see it in info()
             case _:
                 assert_never(action)
+
+    def _notice(self, news: object) -> None:
+        """Keep a piece of news, write it down, tell of it: before anything follows from it."""
+        if isinstance(news, StateChanged):
+            self._history = with_change(self._history, news)
+        if self._log is not None:
+            self._log.of_connection(self, news)
+        if self._observers:
+            self._tell_observers(self, news)
+
+    def _log_fields(self) -> dict[str, object]:
+        return {
+            "sse_connection": self._id,
+            "sse_name": self.name,
+            "sse_url": redact_url(self._machine.request.url),
+        }
 
     def _changed(self, change: StateChanged) -> None:
         if change.new is _CONNECTED:
@@ -672,10 +723,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         error = BufferOverflow(
             f"the buffer of {self._size} events was full: {events} {what} dropped"
         )
-        self._machine.explain(error)
-        self._machine.metrics.count_error(error.category)
-        self._watched(error)
-        self._report(error)
+        self.event_failed(error)
 
     def _full(self) -> None:
         if self._machine.config.overflow == "block":
@@ -803,6 +851,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         """
         self._machine.explain(error)
         self._machine.metrics.count_error(error.category)
+        self._notice(ErrorOccurred(error))
         self._watched(error)
         self._report(error)
 
@@ -965,9 +1014,6 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             close()
         text = "this driver is not async: prepare_request must be a plain function"
         self._take(Carrier.prepare_failed, attempt, LocalProtocolError(text))
-
-    def _unhandled(self, error: BaseException) -> None:
-        raise NotImplementedError
 
     def _released(self) -> bool:
         raise NotImplementedError

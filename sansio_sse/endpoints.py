@@ -26,6 +26,7 @@ from typing import TypeAlias
 from .config import BreakerConfig, Endpoint, Strategy
 from .errors import HeartbeatTimeout, HTTPStatusError, IdleTimeout, SSEError
 from .http import Origin, make_request
+from .metrics import counted
 
 __all__ = ["BreakerState", "EndpointChanged", "EndpointStats", "Endpoints"]
 
@@ -64,9 +65,13 @@ class EndpointChanged:
     error: SSEError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class EndpointStats:
-    """One endpoint at a glance; the counters only grow."""
+    """One endpoint at a glance; the counters only grow.
+
+    >>> EndpointStats("http://a/", BreakerState.OPEN, False, 0, 1, 7, 2, 5, 1, 1, None)
+    <EndpointStats http://a/ open, 0 streams, 2 of 7 attempts, 1 lost>
+    """
 
     endpoint: str
     """Its url, redacted."""
@@ -84,6 +89,17 @@ class EndpointStats:
     """Accepted streams that ended in an error."""
     breaker_changes: int
     last_error: SSEError | None
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{self.endpoint} {self.breaker.value}",
+            counted(self.streams, "stream"),
+            f"{self.successes} of {self.attempts} attempts",
+            f"{self.lost} lost",
+        ]
+        if self.last_error is not None:
+            parts.append(f"{type(self.last_error).__name__}: {self.last_error.message}")
+        return f"<EndpointStats {', '.join(parts)}>"
 
 
 class _Place:

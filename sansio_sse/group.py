@@ -29,11 +29,14 @@ from .errors import ConfigError, LocalProtocolError, SSEError
 from .event_stream import ServerSentEvent
 from .http import Origin, Request
 from .machine_driver import NO_SLOTS, MachineDriver, Waiting
+from .metrics import ConnectionMetrics, Counters
 from .states import ConnectionState
 
 __all__ = ["GroupDriver", "MemberDriver", "Sink", "Spec"]
 
 _CLOSED = ConnectionState.CLOSED
+
+_LATELY = 100  # departures that a reader in another thread may overlook while it adds up
 
 
 class Spec:
@@ -204,6 +207,14 @@ class MemberDriver(ConnectionDriver[Any]):
             case _:
                 super()._act(action)
 
+    def _notice(self, news: object) -> None:
+        super()._notice(news)
+        if self._group._observers:
+            self._group._tell_observers(self, news)
+
+    def _log_fields(self) -> dict[str, object]:
+        return super()._log_fields() | {"sse_pool": self._group.name, "sse_member": self._member}
+
     def _bytes_received(self, transport: int, data: bytes) -> None:
         self._take(_bytes_received, transport, data)
 
@@ -258,6 +269,7 @@ class GroupDriver(MachineDriver):
     __slots__ = (
         "_closing",
         "_connections",
+        "_departed",
         "_guard",
         "_leaving",
         "_on_change",
@@ -289,6 +301,8 @@ class GroupDriver(MachineDriver):
         self._guard: AbstractContextManager[Any] = nullcontext()
         self._connections: dict[int, MemberDriver] = {}
         self._leaving: dict[int, MemberDriver] = {}  # closed, and not yet released
+        # What those had counted who are gone, and the numbers of the last of them.
+        self._departed: tuple[Counters, tuple[int, ...]] = (Counters(), ())
         self._on_change = on_change
         self._on_error = on_error
         self._ssl_context = ssl_context
@@ -297,6 +311,28 @@ class GroupDriver(MachineDriver):
         self._closing = False
         self.name: str | None = name
         self._set_up()
+
+    # --- Look ----------------------------------------------------------------------------------
+
+    @property
+    def metrics(self) -> ConnectionMetrics:
+        """What all members that ever were have counted, together; may be read from any thread."""
+        # In this order: one that leaves meanwhile is there already, and its number tells that it is
+        # among the departed too.
+        members = self._connections | self._leaving
+        departed, numbers = self._departed
+        total, uptime, now = Counters(), 0.0, self._now()
+        total.add(departed)
+        for number, member in members.items():
+            if number not in numbers:
+                total.add(member._machine.metrics)
+                total.comments_received += member._machine.fresh_comments
+                uptime = max(uptime, member._machine.uptime(now))
+        return total.snapshot(uptime)
+
+    def members(self) -> tuple[MemberDriver, ...]:
+        """Return the connections there are now: to look at. Reading is for whoever has a lease."""
+        return tuple(self._connections.values())
 
     # --- Members -------------------------------------------------------------------------------
 
@@ -308,9 +344,10 @@ class GroupDriver(MachineDriver):
 
     def _let_go(self, number: int) -> MemberDriver | None:
         """Close a member; it is waited for when everything is closed."""
-        member = self._connections.pop(number, None)
+        member = self._connections.get(number)
         if member is not None:
             self._leaving[number] = member
+            del self._connections[number]
             member._hush()
             self._tell(member, member._close_now)
         return member
@@ -328,8 +365,17 @@ class GroupDriver(MachineDriver):
         """Events came."""
 
     def _member_released(self, member: MemberDriver) -> None:
-        if self._leaving.pop(member._member, None) is not None:
-            self._wake()
+        with self._guard:  # of two threads that end members, neither may forget the other's
+            number = member._member
+            if number not in self._leaving:
+                return
+            counters, numbers = self._departed
+            self._departed = (
+                counters.plus(member._machine.metrics),
+                (*numbers[-_LATELY:], number),
+            )
+            del self._leaving[number]
+        self._wake()
 
     def _open_for(self, member: MemberDriver, transport: int, origin: Origin) -> None:
         member._open(transport, origin)
@@ -340,6 +386,10 @@ class GroupDriver(MachineDriver):
     # --- Telling ---------------------------------------------------------------------------------
 
     def _changed(self, change: object) -> None:
+        if self._log is not None:
+            self._log.of_pool(self, change)
+        if self._observers:
+            self._tell_observers(self, change)
         self._watched(change)
         if self._on_change is not None:
             self._call_back(self._on_change, change)
@@ -399,9 +449,6 @@ class GroupDriver(MachineDriver):
 
     def _tell(self, member: MemberDriver, command: Callable[[], None]) -> None:
         command()
-
-    def _unhandled(self, error: BaseException) -> None:
-        raise NotImplementedError
 
     def _shared_again(self, member: Any) -> None:
         """Whoever turns the group's crank turns this member's. Optional."""

@@ -19,6 +19,7 @@ from .machine_driver import Waiting, Watcher
 from .members import Unread
 from .metrics import ConnectionMetrics
 from .states import ConnectionState
+from .timeline import StateSpan
 
 __all__ = ["AsyncLease", "Backlog", "Hold", "SyncLease"]
 
@@ -132,6 +133,12 @@ class _Lease:
         self._hold.check()
         info: ConnectionInfo = self._hold.member.info()
         return info
+
+    def timeline(self) -> tuple[StateSpan, ...]:
+        """Return which states the connection has been in, also before this lease."""
+        self._hold.check()
+        timeline: tuple[StateSpan, ...] = self._hold.member.timeline()
+        return timeline
 
     def event_failed(self, error: SSEError) -> None:
         """Tell the connection's errors of an event that is of no use; see ``Connection``."""

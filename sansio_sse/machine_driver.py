@@ -6,17 +6,21 @@ connection and a driver of many have in common. It knows no machine's inputs and
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from .errors import ConnectionClosed, SSEError
+from .logs import Log
 
-__all__ = ["NO_SLOTS", "MachineDriver", "Waiting", "Watcher"]
+__all__ = ["NO_SLOTS", "MachineDriver", "Observer", "Waiting", "Watcher"]
 
 T = TypeVar("T")
 
 Waiting: TypeAlias = Generator[float | None, None, T]
 """Something to wait for: yields whenever it has to wait, with the time to wait until (None: for
 ever), and returns what was waited for."""
+
+Observer: TypeAlias = Callable[[Any, Any], object]
+"""``observer(source, news)``: see :meth:`MachineDriver.observe`."""
 
 NO_SLOTS: tuple[str, ...] = ()
 """The ``__slots__`` of a class whose subclasses have its slots: two bases with slots of their own
@@ -55,6 +59,7 @@ class MachineDriver:
     ============================ ===================================================================
     ``_perform(actions)``        do them, in order
     ``_report(error)``           tell the user of an error that has no caller
+    ``_unhandled(error)``        a callback raised and nobody takes errors
     ``_is_over()``               whether nothing more can come for watchers
     ``_now()``                   monotonic seconds
     ``_arm(at)``                 call ``_deadline_reached()`` at ``at``; ``None``: call it no more
@@ -62,8 +67,10 @@ class MachineDriver:
     ============================ ===================================================================
     """
 
-    __slots__ = ("_armed", "_busy", "_inputs", "_machine", "_watchers", "_wire")
+    __slots__ = ("_armed", "_busy", "_inputs", "_machine", "_observers", "_watchers", "_wire")
 
+    _log: ClassVar[Log | None] = None
+    """What a driver hands in where it logs."""
     _wire: Any
     _machine: Any
 
@@ -72,6 +79,7 @@ class MachineDriver:
         self._inputs: deque[tuple[Callable[..., Sequence[Any]], tuple[Any, ...]]] | None = None
         self._armed: float | None = None
         self._watchers: list[Watcher[Any]] | None = None
+        self._observers: tuple[Observer, ...] = ()
 
     # --- Inputs --------------------------------------------------------------------------------
 
@@ -167,12 +175,40 @@ class MachineDriver:
             yield None
         return item
 
+    # --- Observing -----------------------------------------------------------------------------
+
+    def observe(self, observer: Observer) -> None:
+        """Call ``observer(source, news)`` with all that happens from now on but events and data.
+
+        For monitoring. It is called in order, on the driver's own thread, and must not wait. Of a
+        connection the news are the core's own actions :class:`StateChanged`, :class:`ErrorOccurred`
+        and :class:`ScheduleReconnect`, and :class:`OpenTransport`, :class:`StartExchange` and
+        :class:`CloseTransport`. A pool and a set tell those of all their members, each with the
+        member as ``source``; a pool tells its own too, :class:`MemberChanged` and
+        :class:`EndpointChanged`. What an observer raises goes to the loop's own handler.
+        """
+        self._observers = (*self._observers, observer)
+
+    def unobserve(self, observer: Observer) -> None:
+        """Call ``observer`` no more; one that is not there is no mistake."""
+        self._observers = tuple(each for each in self._observers if each != observer)
+
+    def _tell_observers(self, source: Any, news: object) -> None:
+        for observer in self._observers:
+            try:
+                observer(source, news)
+            except Exception as error:
+                self._unhandled(error)
+
     # --- What a subclass writes ----------------------------------------------------------------
 
     def _perform(self, actions: Sequence[Any]) -> None:
         raise NotImplementedError
 
     def _report(self, error: BaseException) -> None:
+        raise NotImplementedError
+
+    def _unhandled(self, error: BaseException) -> None:
         raise NotImplementedError
 
     def _is_over(self) -> bool:

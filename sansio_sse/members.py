@@ -215,12 +215,13 @@ PoolAction: TypeAlias = (
 """What a :class:`~sansio_sse.pool.PoolMachine` answers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PoolStats:
     """A pool at a glance. Sizes are of now, counters only grow, durations are seconds.
 
-    >>> PoolStats(max_size=10, total=4, active=3).utilization
-    30.0
+    >>> stats = PoolStats(max_size=10, total=4, active=3, idle=1, healthy_count=4, waiters=2)
+    >>> stats, stats.utilization
+    (<PoolStats 3 in use of 4, at most 10, 4 healthy, 2 waiting>, 30.0)
     """
 
     max_size: int = 0
@@ -271,3 +272,21 @@ class PoolStats:
     def utilization(self) -> float:
         """Percent of ``max_size`` that are in use."""
         return 100.0 * (self.active + self.failed) / self.max_size if self.max_size else 0.0
+
+    def __repr__(self) -> str:
+        parts = [f"{self.active} in use of {self.total}", f"at most {self.max_size}"]
+        parts.append(f"{self.healthy_count} healthy")
+        numbers = (
+            (self.connecting, "connecting"),
+            (self.failed, "failed"),
+            (self.waiters, "waiting"),
+            (self.acquire_timeouts, "timed out"),
+        )
+        parts += [f"{number} {what}" for number, what in numbers if number]
+        parts += [f"{each.endpoint} {each.breaker.value}" for each in self.endpoints[:_SHOWN]]
+        if len(self.endpoints) > _SHOWN:
+            parts.append(f"{len(self.endpoints) - _SHOWN} more endpoints")
+        return f"<PoolStats {', '.join(parts)}>"
+
+
+_SHOWN = 5  # endpoints

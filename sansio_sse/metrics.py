@@ -9,8 +9,9 @@ Times are the machine's own monotonic seconds; drivers turn them into wall-clock
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import add
 
 __all__ = ["DURATION_BUCKETS", "ConnectionMetrics", "DurationSummary"]
 
@@ -18,11 +19,14 @@ DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 """Upper bounds, in seconds, of the buckets of connect durations; a last bucket holds the rest."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class DurationSummary:
     """Durations in seconds.
 
     ``buckets[i]`` counts those at most ``DURATION_BUCKETS[i]``, not cumulated.
+
+    >>> DurationSummary(2, 0.3, 0.1, 0.2, 0.2)
+    <DurationSummary 2, 0.15 s on average, 0.1 to 0.2 s>
     """
 
     count: int = 0
@@ -32,17 +36,25 @@ class DurationSummary:
     last: float | None = None
     buckets: tuple[int, ...] = (0,) * (len(DURATION_BUCKETS) + 1)
 
+    def __repr__(self) -> str:
+        if not self.count:
+            return "<DurationSummary 0>"
+        average = f"{self.sum / self.count:.3g} s on average"
+        return f"<DurationSummary {self.count}, {average}, {self.min:.3g} to {self.max:.3g} s>"
+
 
 _NO_DURATIONS = DurationSummary()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ConnectionMetrics:
     """A snapshot of one connection's counters; every number only ever grows, except ``uptime``.
 
     >>> metrics = ConnectionMetrics(connect_attempts=2, connect_successes=1)
     >>> metrics.connect_success_rate
     50.0
+    >>> metrics
+    <ConnectionMetrics 1 of 2 connects, 0 events, 0 bytes>
     """
 
     connect_attempts: int = 0
@@ -92,6 +104,47 @@ class ConnectionMetrics:
         decided = self.heartbeats_succeeded + self.heartbeats_failed
         return 100.0 * self.heartbeats_succeeded / decided if decided else 0.0
 
+    @classmethod
+    def total(cls, snapshots: "Iterable[ConnectionMetrics]") -> "ConnectionMetrics":
+        """Add up what several connections have counted.
+
+        Times are the latest ones, ``uptime`` and ``longest_silence`` the longest.
+
+        >>> one = ConnectionMetrics(connect_attempts=1, errors={"network": 2})
+        >>> ConnectionMetrics.total([one, one]).errors
+        {'network': 4}
+        """
+        counters, uptime = Counters(), 0.0
+        for snapshot in snapshots:
+            counters.add(snapshot)
+            uptime = max(uptime, snapshot.uptime)
+        return counters.snapshot(uptime)
+
+    def __repr__(self) -> str:
+        attempts = self.connect_attempts
+        parts = [f"{self.connect_successes} of {counted(attempts, 'connect')}"]
+        if self.reconnect_attempts:
+            attempts = self.reconnect_attempts
+            parts.append(f"{self.reconnect_successes} of {counted(attempts, 'reconnect')}")
+        parts += [counted(self.events_received, "event"), counted(self.bytes_received, "byte")]
+        for number, what in ((self.events_dropped, "dropped"), (self.events_sent, "sent")):
+            if number:
+                parts.append(f"{number} {what}")
+        beats = self.heartbeats_sent
+        if beats:
+            parts.append(f"{self.heartbeats_succeeded} of {counted(beats, 'heartbeat')}")
+        if self.errors:
+            by_category = ", ".join(f"{n} {category}" for category, n in self.errors.items())
+            parts.append(f"errors: {by_category}")
+        if self.uptime:
+            parts.append(f"up {self.uptime:.1f} s")
+        return f"<ConnectionMetrics {', '.join(parts)}>"
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things for people: the plural but for one."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
 
 class Durations:
     """Durations while they are counted."""
@@ -105,6 +158,15 @@ class Durations:
         self.last: float = 0.0
         self.min: float = float("inf")
         self.buckets: list[int] = [0] * (len(DURATION_BUCKETS) + 1)
+
+    def add_all(self, other: "Durations | DurationSummary") -> None:
+        """Count those that another has counted, of which there are some."""
+        self.count += other.count
+        self.sum += other.sum
+        self.last = other.last or 0.0
+        self.min = min(self.min, other.min or 0.0)
+        self.max = max(self.max, other.max or 0.0)
+        self.buckets = list(map(add, self.buckets, other.buckets))
 
     def add(self, seconds: float) -> None:
         """Count one."""
@@ -185,11 +247,42 @@ class Counters:
             self.connect_durations = self._durations(self.connect_durations)
             self.connect_durations.add(seconds)
 
-    def _durations(self, counted: Durations | float) -> Durations:
+    def add(self, other: "Counters | ConnectionMetrics") -> None:
+        """Add what another has counted to this."""
+        for name in _ADDED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in _LATEST:
+            setattr(self, name, _later(getattr(self, name), getattr(other, name)))
+        self.longest_silence = max(self.longest_silence, other.longest_silence)
+        # A copy, in one step: these may be written in another thread.
+        for category, number in dict(other.errors or {}).items():
+            self.errors = self.errors or {}
+            self.errors[category] = self.errors.get(category, 0) + number
+        durations = other.connect_durations
+        if isinstance(durations, float):
+            self.count_connect(durations)
+        elif durations is not None and durations.count:
+            self.connect_durations = self._durations(self.connect_durations)
+            self.connect_durations.add_all(durations)
+        beats = _heartbeats_of(other)
+        if beats.sent:
+            if self.heartbeats is None:
+                self.heartbeats = HeartbeatCounters()
+            self.heartbeats.add(beats)
+
+    def plus(self, other: "Counters") -> "Counters":
+        """Return both together, in a third."""
+        both = Counters()
+        both.add(self)
+        both.add(other)
+        return both
+
+    def _durations(self, counted: Durations | float | None) -> Durations:
         if isinstance(counted, Durations):
             return counted
         durations = Durations()
-        durations.add(counted)
+        if counted is not None:
+            durations.add(counted)
         return durations
 
     def snapshot(self, uptime: float = 0.0) -> ConnectionMetrics:
@@ -235,5 +328,41 @@ class HeartbeatCounters:
         self.failed: int = 0
         self.last: float | None = None
 
+    def add(self, other: "HeartbeatCounters") -> None:
+        """Add what another has counted to this."""
+        self.sent += other.sent
+        self.succeeded += other.succeeded
+        self.failed += other.failed
+        self.last = _later(self.last, other.last)
+
 
 _NO_HEARTBEATS = HeartbeatCounters()
+
+_ADDED = (
+    "connect_attempts",
+    "connect_successes",
+    "connect_failures",
+    "reconnect_attempts",
+    "reconnect_successes",
+    "reconnect_failures",
+    "bytes_received",
+    "bytes_sent",
+    "events_received",
+    "events_sent",
+    "events_dropped",
+    "comments_received",
+)
+_LATEST = ("last_connect", "last_disconnect", "last_event")
+
+
+def _heartbeats_of(other: Counters | ConnectionMetrics) -> HeartbeatCounters:
+    if isinstance(other, Counters):
+        return other.heartbeats or _NO_HEARTBEATS
+    beats = HeartbeatCounters()
+    beats.sent, beats.last = other.heartbeats_sent, other.last_heartbeat
+    beats.succeeded, beats.failed = other.heartbeats_succeeded, other.heartbeats_failed
+    return beats
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else max(one, other)

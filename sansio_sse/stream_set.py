@@ -20,6 +20,7 @@ from .group import GroupDriver, MemberDriver, Spec
 from .group_faces import AsyncGroupFace, AsyncIteration, SyncGroupFace, SyncIteration
 from .http import HeadersInput, make_request
 from .machine_driver import Waiting
+from .metrics import counted
 from .sharing import FairQueue
 from .states import ConnectionState
 
@@ -38,12 +39,13 @@ EventsT = TypeVar("EventsT")
 _ENDS = (ConnectionState.DISCONNECTED, ConnectionState.ERROR, ConnectionState.CLOSED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StreamSetStats:
     """A set of streams at a glance. States are counted now, the rest only grows.
 
-    >>> StreamSetStats(total=3, states={"connected": 2, "error": 1}).connected
-    2
+    >>> stats = StreamSetStats(total=3, states={"connected": 2, "error": 1})
+    >>> stats, stats.connected
+    (<StreamSetStats 3 streams, 2 connected, 1 error, 0 events>, 2)
     """
 
     total: int
@@ -67,6 +69,11 @@ class StreamSetStats:
     def connected(self) -> int:
         """How many streams are accepted."""
         return self.states.get("connected", 0)
+
+    def __repr__(self) -> str:
+        states = [f"{number} {state}" for state, number in self.states.items()]
+        parts = [counted(self.total, "stream"), *states, counted(self.events_received, "event")]
+        return f"<StreamSetStats {', '.join(parts)}>"
 
 
 class StreamSetDriver(GroupDriver, Generic[EventsT]):
@@ -92,7 +99,6 @@ class StreamSetDriver(GroupDriver, Generic[EventsT]):
     __slots__ = (
         "_added",
         "_config",
-        "_counted",
         "_headers",
         "_keys",
         "_numbers",
@@ -134,7 +140,6 @@ class StreamSetDriver(GroupDriver, Generic[EventsT]):
         self._keys: dict[Hashable, int] = {}
         self._numbers = 0
         self._added = self._removed = 0
-        self._counted: dict[str, int] = {}  # counters of streams that were removed
         self._on_event = on_event
         self._queue = FairQueue(self)
         self._reading = False
@@ -177,11 +182,10 @@ class StreamSetDriver(GroupDriver, Generic[EventsT]):
     def stats(self) -> StreamSetStats:
         """Return the set at a glance."""
         with self._guard:
-            counters = dict(self._counted)
+            metrics = self.metrics
             states: dict[str, int] = {}
             for member in tuple(self._connections.values()):
                 states[member.state.value] = states.get(member.state.value, 0) + 1
-                _add_counters(member, counters)
             return StreamSetStats(
                 total=len(self._keys),
                 states=states,
@@ -190,7 +194,11 @@ class StreamSetDriver(GroupDriver, Generic[EventsT]):
                 peak_connecting=self._machine.peak,
                 added=self._added,
                 removed=self._removed,
-                **counters,
+                events_received=metrics.events_received,
+                events_dropped=metrics.events_dropped,
+                bytes_received=metrics.bytes_received,
+                connect_attempts=metrics.connect_attempts + metrics.reconnect_attempts,
+                connect_successes=metrics.connect_successes + metrics.reconnect_successes,
             )
 
     def __repr__(self) -> str:
@@ -267,7 +275,6 @@ class StreamSetDriver(GroupDriver, Generic[EventsT]):
         member = self._let_go(number)
         if member is not None:
             self._removed += 1
-            _add_counters(member, self._counted)
 
     def close(self) -> None:
         """Close all streams; plain, idempotent, callable from anywhere.
@@ -379,18 +386,6 @@ class StreamSetDriver(GroupDriver, Generic[EventsT]):
     def _start_now(self) -> None:
         self._check_idle()
         self._opened = True
-
-
-def _add_counters(member: MemberDriver, counters: dict[str, int]) -> None:
-    counted = member._machine.metrics
-    for name, number in (
-        ("events_received", counted.events_received),
-        ("events_dropped", counted.events_dropped),
-        ("bytes_received", counted.bytes_received),
-        ("connect_attempts", counted.connect_attempts + counted.reconnect_attempts),
-        ("connect_successes", counted.connect_successes + counted.reconnect_successes),
-    ):
-        counters[name] = counters.get(name, 0) + number
 
 
 class _SetEvents:

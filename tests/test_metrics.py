@@ -100,3 +100,105 @@ def test_groups_that_many_never_need_are_made_when_something_happens() -> None:
     assert counters.errors is None
     assert counters.connect_durations is None
     assert counters.heartbeats is None
+
+
+# --- Several together --------------------------------------------------------------------------
+
+
+def counters() -> st.SearchStrategy[Counters]:
+    """What a connection may have counted."""
+    numbers = st.integers(0, 2**40)
+    times = st.none() | st.floats(0, 1e9)
+
+    def build(counts: list[int], ats: list[Any], errors: dict[str, int], took: list[float]) -> Any:
+        made = Counters()
+        for name, number in zip(SUMMED, counts, strict=False):
+            setattr(made, name, number)
+        made.last_connect, made.last_disconnect, made.last_event = ats[:3]
+        made.longest_silence = ats[3] or 0.0
+        for category, number in errors.items():
+            for _ in range(number):
+                made.count_error(category)
+        for seconds in took:
+            made.count_connect(seconds)
+        if counts[-1] % 2:
+            made.heartbeats = HeartbeatCounters()
+            made.heartbeats.sent = made.heartbeats.succeeded = counts[-1]
+            made.heartbeats.last = ats[0]
+        return made
+
+    size = len(SUMMED) + 1
+    return st.builds(
+        build,
+        st.lists(numbers, min_size=size, max_size=size),
+        st.lists(times, min_size=4, max_size=4),
+        st.dictionaries(st.sampled_from(["network", "timeout"]), st.integers(1, 5)),
+        st.lists(st.floats(0, 100), max_size=4),
+    )
+
+
+SUMMED = [
+    name
+    for name, value in vars(ConnectionMetrics).items()
+    if name in ConnectionMetrics.__slots__
+    and name not in ("connect_durations", "errors", "longest_silence", "uptime")
+    and not name.startswith(("last_", "heartbeats_"))
+]
+
+
+@given(st.lists(counters(), max_size=4))
+def test_a_total_is_the_sum_of_all_snapshots(each: list[Counters]) -> None:
+    snapshots = [one.snapshot(float(place)) for place, one in enumerate(each)]
+    total = ConnectionMetrics.total(snapshots)
+    for name in (*SUMMED, "heartbeats_sent", "heartbeats_succeeded", "heartbeats_failed"):
+        assert getattr(total, name) == sum(getattr(one, name) for one in snapshots), name
+    for name in ("last_connect", "last_disconnect", "last_event"):
+        times = [at for one in snapshots if (at := getattr(one, name)) is not None]
+        assert getattr(total, name) == max(times, default=None)
+    assert total.uptime == max(0.0, len(snapshots) - 1.0)
+    assert total.longest_silence == max((one.longest_silence for one in snapshots), default=0.0)
+    for category in ("network", "timeout"):
+        assert total.errors.get(category, 0) == sum(s.errors.get(category, 0) for s in snapshots)
+    durations = [one.connect_durations for one in snapshots]
+    assert total.connect_durations.count == sum(one.count for one in durations)
+    assert total.connect_durations.sum == pytest.approx(sum(one.sum for one in durations))
+    assert (
+        list(total.connect_durations.buckets)
+        == [sum(bucket) for bucket in zip(*(one.buckets for one in durations), strict=True)]
+        or not durations
+    )
+    known = [one for one in durations if one.count]
+    if known:
+        assert total.connect_durations.min == min(one.min for one in known if one.min is not None)
+        assert total.connect_durations.max == max(one.max for one in known if one.max is not None)
+
+
+@given(counters(), counters())
+def test_counters_add_up_as_their_snapshots_do_and_stay_as_they_are(
+    one: Counters, other: Counters
+) -> None:
+    before = one.snapshot(), other.snapshot()
+    assert one.plus(other).snapshot() == ConnectionMetrics.total(before)
+    assert (one.snapshot(), other.snapshot()) == before
+
+
+def test_metrics_read_well() -> None:
+    metrics = ConnectionMetrics(
+        connect_attempts=1,
+        connect_successes=1,
+        reconnect_attempts=3,
+        reconnect_successes=2,
+        heartbeats_sent=5,
+        heartbeats_succeeded=4,
+        bytes_received=1,
+        events_received=120,
+        events_dropped=4,
+        events_sent=2,
+        errors={"network": 2, "timeout": 1},
+        uptime=12.34,
+    )
+    assert repr(metrics) == (
+        "<ConnectionMetrics 1 of 1 connect, 2 of 3 reconnects, 120 events, 1 byte, 4 dropped,"
+        " 2 sent, 4 of 5 heartbeats, errors: 2 network, 1 timeout, up 12.3 s>"
+    )
+    assert repr(DurationSummary()) == "<DurationSummary 0>"

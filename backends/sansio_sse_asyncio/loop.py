@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from sansio_sse import NO_SLOTS
+from sansio_sse import NO_SLOTS, Log
+
+from .logs import LOG
 
 __all__ = ["LoopVerbs"]
 
@@ -21,6 +23,8 @@ class LoopVerbs:
     SLOTS: ClassVar[tuple[str, ...]] = ("_loop", "_now", "_reader", "_timer", "_waiters")
 
     __slots__ = NO_SLOTS
+
+    _log: ClassVar[Log | None] = LOG
 
     _now: Callable[[], float]
     _reader: asyncio.Future[None] | None

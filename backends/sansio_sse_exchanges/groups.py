@@ -19,6 +19,7 @@ from sansio_sse import (
     NO_SLOTS,
     AsyncConnectionPool,
     AsyncStreamSet,
+    Log,
     MemberDriver,
     SyncConnectionPool,
     SyncGroupDriver,
@@ -27,6 +28,7 @@ from sansio_sse import (
 )
 
 from .client import AsyncClient, Client
+from .logs import LOG
 from .loop import LoopVerbs
 from .tasks import AsyncClientConnection
 from .threads import LONG, ClientConnection, News
@@ -173,6 +175,8 @@ class _Group(SyncGroupDriver):
     """What a pool and a set have in common here."""
 
     __slots__ = NO_SLOTS
+
+    _log: ClassVar[Log | None] = LOG
 
     SLOTS: ClassVar[tuple[str, ...]] = (
         *SyncGroupDriver.SYNC_SLOTS,

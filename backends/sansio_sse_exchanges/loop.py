@@ -18,7 +18,9 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from sansio_sse import NO_SLOTS, LocalProtocolError
+from sansio_sse import NO_SLOTS, LocalProtocolError, Log
+
+from .logs import LOG
 
 __all__ = ["LoopVerbs"]
 
@@ -39,6 +41,8 @@ class LoopVerbs:
     )
 
     __slots__ = NO_SLOTS
+
+    _log: ClassVar[Log | None] = LOG
 
     if TYPE_CHECKING:
         _armed: float | None

@@ -32,12 +32,14 @@ from sansio_sse import (
     EventT,
     ExchangeMachine,
     LocalProtocolError,
+    Log,
     Request,
     SyncConnectionDriver,
     Timeouts,
 )
 
 from .client import Client, LetGo, before_sending, failure_of
+from .logs import LOG
 
 __all__ = ["ClientConnection"]
 
@@ -229,6 +231,7 @@ class ClientConnection(SyncConnectionDriver[EventT]):
 
     _client: Client
     _carrier: ClassVar[type[Carrier]] = ExchangeMachine
+    _log: ClassVar[Log | None] = LOG
 
     def _set_up(self) -> None:
         self._links: dict[int, Link] = {}

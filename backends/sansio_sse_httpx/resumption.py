@@ -38,11 +38,14 @@ from sansio_sse import (
     ScheduleReconnect,
     ServerSentEvent,
     SSEError,
+    StateChanged,
     StreamTruncated,
     encode_comment,
     encode_event,
 )
+from sansio_sse.errors import redact_url
 
+from .logs import LOG
 from .messages import core_request, core_response, own_request
 from .modules import error_for
 
@@ -206,6 +209,16 @@ class Resumption:
         truncated = StreamTruncated(text, cause=error, response=error.response)
         return truncated.with_context_of(error)
 
+    # --- For the log ---------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the stream is in its life."""
+        return self._machine.state
+
+    def _log_fields(self) -> dict[str, object]:
+        return {"sse_name": None, "sse_url": redact_url(str(self._asked.url))}
+
     # --- What happened -------------------------------------------------------------------------
 
     def opened(self, response: Any, now: float) -> None:
@@ -254,6 +267,8 @@ class Resumption:
 
     def _take(self, actions: Iterable[ConnectionAction], now: float) -> None:
         for action in actions:
+            if isinstance(action, StateChanged | ErrorOccurred) and not self._refused:
+                LOG.of_connection(self, action)
             match action:
                 case ServerSentEvent():
                     if not self._refused and not self._begins_anew(action, now):
@@ -270,6 +285,8 @@ class Resumption:
                     self._error = action.error
                 case ScheduleReconnect() if not self._may_resume():
                     self._refuse(now)
+                case ScheduleReconnect():
+                    LOG.of_connection(self, action)
                 case _:
                     pass  # what it says is asked for: the state, the time of the next attempt
 

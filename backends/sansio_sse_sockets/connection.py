@@ -15,15 +15,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from sansio_sse import (
     EventT,
     LocalProtocolError,
+    Log,
     Origin,
     SyncConnectionDriver,
 )
 
+from .logs import LOG
 from .transport import LONG, Link, world
 
 __all__ = ["Connection", "connect"]
@@ -47,6 +49,8 @@ class Connection(SyncConnectionDriver[EventT]):
         "_world",
         "selector",
     )
+
+    _log: ClassVar[Log | None] = LOG
 
     def _set_up(self) -> None:
         self._links: dict[int, Link] = {}

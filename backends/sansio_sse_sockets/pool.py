@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from sansio_sse import (
     NO_SLOTS,
+    Log,
     MemberDriver,
     SyncConnectionPool,
     SyncGroupDriver,
@@ -26,6 +27,7 @@ from sansio_sse import (
 )
 
 from .connection import Connection
+from .logs import LOG
 from .transport import LONG, Link, world
 
 __all__ = ["ConnectionPool", "StreamSet"]
@@ -68,6 +70,8 @@ class _Group(SyncGroupDriver):
     """What a pool and a set have in common here."""
 
     __slots__ = NO_SLOTS
+
+    _log: ClassVar[Log | None] = LOG
 
     SLOTS: ClassVar[tuple[str, ...]] = (
         *SyncGroupDriver.SYNC_SLOTS,

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import trio
 
-from sansio_sse import NO_SLOTS, LocalProtocolError
+from sansio_sse import NO_SLOTS, LocalProtocolError, Log
+
+from .logs import LOG
 
 __all__ = ["LoopVerbs"]
 
@@ -31,6 +33,8 @@ class LoopVerbs:
     )
 
     __slots__ = NO_SLOTS
+
+    _log: ClassVar[Log | None] = LOG
 
     if TYPE_CHECKING:
         _armed: float | None

@@ -5,6 +5,7 @@ The requests and responses are the client's own. No sockets here; those, and rea
 """
 
 import gzip
+import logging
 import math
 import time
 import zlib
@@ -535,6 +536,31 @@ def test_a_stream_with_ids_goes_on_behind_the_last_whole_event(
     assert {ask.headers["authorization"] for ask in inner.asked} == {"Bearer token"}
     assert {ask.headers["content-length"] for ask in inner.asked} == {"14"}
     assert inner.open == 0
+
+
+def test_what_happens_below_a_client_is_logged(
+    way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sansio_sse_httpx")
+    inner = way.inner(torn(A1 + B2[:9]), torn(B2), whole(C3, DONE))
+    way.ask(inner, url="http://example.com/v1/answers?key=hunter2")
+    records = [record for record in caplog.records if record.name.startswith("sansio_sse")]
+    retries = [record for record in records if record.levelname == "WARNING"]
+    assert [vars(record)["sse_attempt"] for record in retries] == [1, 1]
+    assert {record.name for record in records} == {"sansio_sse_httpx.connection"}
+    assert vars(records[-1])["sse_state"] in ("disconnected", "closed")
+    shown = "".join(f"{record.getMessage()}{vars(record)}" for record in records)
+    assert "http://example.com/v1/answers?key=…" in shown
+    assert "hunter2" not in shown
+
+
+def test_what_cannot_be_resumed_is_not_logged_as_a_retry(
+    way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sansio_sse_httpx")
+    way.ask(way.inner(torn(A + B + C[:5])))
+    assert "sansio_sse_httpx.connection" in {record.name for record in caplog.records}
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_a_stream_without_ids_is_truncated_after_its_whole_events(
