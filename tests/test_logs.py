@@ -154,11 +154,9 @@ def test_nothing_given_in_confidence_is_logged(records: Records, level: int) -> 
     simulation = Simulation()
     simulation.network.server(
         "https://api.example.com",
-        *[
-            [Respond(503, content=b"hunter2")],
-            [Respond(), send_event("hunter2"), Cut()],
-            [Refuse()],
-        ],
+        [Respond(503, content=b"hunter2")],
+        [Respond(), send_event("hunter2"), Cut()],
+        [Refuse()],
     )
     simulation.connect(SECRETIVE, headers={"Authorization": "Bearer hunter4"})
     simulation.run(until=20.0)
@@ -173,7 +171,7 @@ def test_a_breaker_that_opens_is_a_warning_and_members_are_for_debugging(
     records: Records,
 ) -> None:
     simulation = Simulation()
-    simulation.network.server(URL, [Respond(503)]] * 20)
+    simulation.network.server(URL, *[[Respond(503)]] * 20)
     pool = simulation.pool(
         PoolConfig(
             [URL],
@@ -214,7 +212,7 @@ def test_an_unwanted_line_costs_no_words() -> None:
             raise AssertionError("nobody wants this")
 
     simulation = Simulation()
-    simulation.network.server(URL, *[[Respond(), Cut()], [Respond(403)])
+    simulation.network.server(URL, [Respond(), Cut()], [Respond(403)])
     connection = simulation.connection(URL, wait=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SimulatedConnection, "_log", Log(lambda name: Deaf(), "deaf"))

@@ -139,9 +139,8 @@ def counters() -> st.SearchStrategy[Counters]:
 
 SUMMED = [
     name
-    for name, value in vars(ConnectionMetrics).items()
-    if name in ConnectionMetrics.__slots__
-    and name not in ("connect_durations", "errors", "longest_silence", "uptime")
+    for name in ConnectionMetrics.__dataclass_fields__
+    if name not in ("connect_durations", "errors", "longest_silence", "uptime")
     and not name.startswith(("last_", "heartbeats_"))
 ]
 
