@@ -181,6 +181,8 @@ class ConnectionInfo:
     metrics: ConnectionMetrics
     endpoints: Sequence[EndpointStats] = ()
     """What is known of each, if the connection has several."""
+    buffered: int = 0
+    """Events that wait for a reader; ``buffer_size`` and more is a full buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +446,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             next_reconnect=on_the_wall(machine.reconnect_at),
             metrics=metrics,
             endpoints=machine.endpoints if isinstance(machine, FailoverMachine) else (),
+            buffered=len(self._buffer or ()),
         )
 
     def timeline(self) -> tuple[StateSpan, ...]:
