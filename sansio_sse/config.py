@@ -414,8 +414,8 @@ class PoolConfig:
         _integer(self, "min_size", low=0)
         if self.min_size > self.max_size:
             raise ConfigError(
-                f"PoolConfig.min_size ({self.min_size}) must not be above max_size"
-                f" ({self.max_size})"
+                f"PoolConfig.min_size must not be above max_size ({self.max_size}),"
+                f" not {self.min_size}"
             )
         _number(self, "max_idle", low=0)
         if self.max_lifetime is not None:

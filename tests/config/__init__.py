@@ -1,0 +1,1 @@
+"""Tests of configuration from mappings, files and the environment."""
