@@ -181,6 +181,7 @@ class ConnectionInfo:
     metrics: ConnectionMetrics
     endpoints: Sequence[EndpointStats] = ()
     """What is known of each, if the connection has several."""
+    method: str = "GET"
     buffered: int = 0
     """Events that wait for a reader; ``buffer_size`` and more is a full buffer."""
 
@@ -446,6 +447,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             next_reconnect=on_the_wall(machine.reconnect_at),
             metrics=metrics,
             endpoints=machine.endpoints if isinstance(machine, FailoverMachine) else (),
+            method=machine.request.method,
             buffered=len(self._buffer or ()),
         )
 

@@ -332,7 +332,8 @@ class PoolMachine:
     @property
     def healthy_count(self) -> int:
         """How many members have an accepted stream."""
-        return sum(len(alike) for here in self._here for alike in here.values())
+        # A copy: another thread may be looking.
+        return sum(len(alike) for here in self._here for alike in tuple(here.values()))
 
     @property
     def endpoints(self) -> Endpoints:
@@ -364,7 +365,7 @@ class PoolMachine:
             opens=counts.get("opens", 0),
             closes={
                 name.removeprefix("close "): number
-                for name, number in counts.items()
+                for name, number in dict(counts).items()  # another thread may be looking
                 if name.startswith("close ")
             },
             reuses=counts.get("reuses", 0),

@@ -1,0 +1,1 @@
+"""Tests of what the exporters show, against what the machines counted."""
