@@ -6,8 +6,10 @@ is given them.
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from sansio_sse import (
+    ConnectionDriver,
     ConnectionState,
     ContentTypeError,
     HTTPStatusError,
@@ -15,7 +17,6 @@ from sansio_sse import (
     StateChanged,
 )
 from sansio_sse.errors import redact_text
-from sansio_sse_asyncio import Connection
 
 from .terminal import duration
 
@@ -38,18 +39,23 @@ class Narrator:
     """Tells a stream's state changes and failures; its two methods are made for ``connect()``.
 
     ``say(state, text)`` is called with each piece of news; ``hide(text)`` takes secrets out of what
-    a server says, before it is cut to length and half a secret remains. Set ``ending`` before
-    closing the connection: an end that was wanted needs no explanation.
+    a server says, before it is cut to length and half a secret remains. ``clock`` is the wall clock
+    that the connection goes by. Set ``ending`` before closing the connection: an end that was
+    wanted needs no explanation.
     """
 
     def __init__(
-        self, say: Callable[[ConnectionState, str], object], hide: Callable[[str], str] = str
+        self,
+        say: Callable[[ConnectionState, str], object],
+        hide: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.ending: bool = False
         self.accepted: int = 0
         """How often a stream has been accepted."""
         self._say = say
         self._hide = hide
+        self._clock = clock
         self._url = ""
         self._cursor = ""  # what the attempt under way asks to go on after
 
@@ -58,7 +64,7 @@ class Narrator:
         """How often a stream was accepted again."""
         return max(0, self.accepted - 1)
 
-    def on_change(self, connection: Connection, change: StateChanged) -> None:
+    def on_change(self, connection: ConnectionDriver[Any], change: StateChanged) -> None:
         """Tell a state change."""
         match change.new:
             case ConnectionState.CONNECTING:
@@ -77,18 +83,18 @@ class Narrator:
             case _:
                 pass  # RECONNECTING: the error that led there has been told, with its consequence
 
-    def on_error(self, connection: Connection, error: BaseException) -> None:
+    def on_error(self, connection: ConnectionDriver[Any], error: BaseException) -> None:
         """Tell a failure that another attempt follows; any other becomes a state change."""
         if not isinstance(error, SSEError):
             raise error  # a mistake of ours, for the loop's handler
         info = connection.info()
         self._cursor = connection.received_event_id
         if info.next_reconnect is not None:
-            wait = duration(max(0.0, info.next_reconnect - time.time()))
+            wait = duration(max(0.0, info.next_reconnect - self._clock()))
             text = f"retry {info.reconnect_attempts} in {wait}: {explain(error, self._hide)}"
             self._say(ConnectionState.RECONNECTING, text)
 
-    def _accepted(self, connection: Connection) -> str:
+    def _accepted(self, connection: ConnectionDriver[Any]) -> str:
         response = connection.response
         words = [f"{response.status} HTTP/{response.http_version}"] if response is not None else []
         url = connection.info().url

@@ -17,6 +17,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from sansio_sse import ServerSentEvent
 
@@ -63,8 +64,10 @@ def to_json(event: ServerSentEvent) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
-def to_readable(event: ServerSentEvent, paint: "Paint") -> str:
+def to_readable(event: ServerSentEvent, paint: "Paint", at: float | None = None) -> str:
     r"""Return an event for people: time, type, id and data; data of several lines below, indented.
+
+    The time is that of now, or of ``at``, in seconds since 1970.
 
     >>> text = to_readable(ServerSentEvent("note", "one\ntwo", "7"), Paint(on=False))
     >>> print(text.partition(" ")[2])
@@ -72,7 +75,8 @@ def to_readable(event: ServerSentEvent, paint: "Paint") -> str:
         one
         two
     """
-    head = [paint("dim", time.strftime("%H:%M:%S")), paint("cyan", escape(event.event))]
+    clock = time.strftime("%H:%M:%S", time.localtime(at))
+    head = [paint("dim", clock), paint("cyan", escape(event.event))]
     if event.id:
         head.append(paint("dim", escape(event.id)))
     lines = [escape(line, keep="\t") for line in event.data.split("\n")]
@@ -132,6 +136,14 @@ def _wants_colors(fd: int) -> bool:
     return os.isatty(fd) and not plain
 
 
+class Footer(Protocol):
+    """What stands below all else on a terminal."""
+
+    def wrap(self, data: bytes) -> bytes:
+        """Return ``data`` with what takes it away before, and puts it back after."""
+        ...
+
+
 class Channel:
     """Standard output or standard error, past Python's buffer: what is said is there at once."""
 
@@ -142,7 +154,12 @@ class Channel:
         """Adds colours, if they are wanted here."""
         self.broken: bool = False
         """Whether whoever read it has gone."""
-        self._fd = fd
+        self.footer: Footer | None = None
+        """What stands below what is written here."""
+        self.mid_line: bool = False
+        """Whether a line has been written in part."""
+        self.fd: int = fd
+        """The file descriptor."""
         self._encoding = "utf-8"
         if self.is_terminal:
             self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -153,51 +170,81 @@ class Channel:
 
     def say(self, line: str) -> None:
         """Write a line now; a remark that nobody can hear is lost, and that is all."""
-        data = self._encode(line)
+        self.put(self._with_footer(line))
+
+    def put(self, data: bytes) -> None:
+        """Write bytes now, as :meth:`say` does."""
         try:
             while data:
-                data = data[os.write(self._fd, data) :]
+                data = data[os.write(self.fd, data) :]
         except OSError:
             pass
 
+    def has_room(self) -> bool:
+        """Tell whether something can be written without waiting."""
+        return self._poll is None or bool(self._poll.poll(0))
+
+    def columns(self) -> int:
+        """Return how wide the terminal is."""
+        try:
+            return os.get_terminal_size(self.fd).columns or 80
+        except OSError:
+            return 80
+
+    def same_terminal(self, other: "Channel") -> bool:
+        """Tell whether both lead to the same terminal."""
+        both = self.is_terminal and other.is_terminal
+        return both and os.fstat(self.fd).st_rdev == os.fstat(other.fd).st_rdev
+
     async def write(self, line: str) -> None:
         """Write a line when there is room for it; raises OSError, most often BrokenPipeError."""
+        await self.write_bytes(self._with_footer(line))
+
+    async def write_bytes(self, data: bytes) -> None:
+        """Write bytes, as :meth:`write` does; of lines that are whole."""
         # Pieces, and a look before each, rather than a mode: O_NONBLOCK would be switched for all
         # who share the file with us, and the shell is one of them.
-        data = self._encode(line)
-        while data:
-            if self._poll is not None and not self._poll.poll(0):
-                await self._room()
-            try:
-                data = data[os.write(self._fd, data[:_PIECE]) :]
-            except BlockingIOError:  # somebody else switched it
-                await self._room()
+        self.mid_line = True
+        try:
+            while data:
+                if not self.has_room():
+                    await self._room()
+                try:
+                    data = data[os.write(self.fd, data[:_PIECE]) :]
+                except BlockingIOError:  # somebody else switched it
+                    await self._room()
+        finally:
+            self.mid_line = bool(data)
 
     def when_broken(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` when the reader of a pipe goes away, written to or not."""
-        if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
+        if not stat.S_ISFIFO(os.fstat(self.fd).st_mode):
             return
         loop = asyncio.get_running_loop()
 
         def gone() -> None:
-            loop.remove_reader(self._fd)
+            loop.remove_reader(self.fd)
             self.broken = True
             callback()
 
         try:
             # The writing end of a pipe becomes "readable" by its error alone.
-            loop.add_reader(self._fd, gone)
+            loop.add_reader(self.fd, gone)
         except (NotImplementedError, OSError):
             pass  # the next write will tell
 
     async def _room(self) -> None:
         loop = asyncio.get_running_loop()
         room: asyncio.Future[None] = loop.create_future()
-        loop.add_writer(self._fd, _resolve, room)
+        loop.add_writer(self.fd, _resolve, room)
         try:
             await room
         finally:
-            loop.remove_writer(self._fd)
+            loop.remove_writer(self.fd)
+
+    def _with_footer(self, line: str) -> bytes:
+        data = self._encode(line)
+        return data if self.footer is None else self.footer.wrap(data)
 
     def _encode(self, line: str) -> bytes:
         return f"{line}\n".encode(self._encoding, "backslashreplace")
