@@ -28,7 +28,7 @@ napoleon_use_ivar = True  # else what stands under "Attributes:" is described tw
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(asyncio|collections|concurrent|contextlib|enum|json|ssl|typing)\..*"),
-    ("py:.*", r"(ag_ui|anyio|httpx2?|pytest|trio|types)\..*"),
+    ("py:.*", r"(ag_ui|anyio|httpx2?|opentelemetry|os|prometheus_client|pytest|trio|types)\..*"),
     ("py:.*", r"FieldInfo|NoneType"),  # of pydantic, inside of what ag_ui annotates
     ("py:.*", r"(.*\.)?(T|[A-Z]\w+T|_\w+|\w*Counters)"),
     ("py:.*", r"(.*\.)?(AttemptInProgress|Accepted|Redirected|Refused)"),

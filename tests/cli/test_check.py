@@ -95,12 +95,12 @@ class Numbered(LoopbackServer):
         cursor = last_event_id(request)
         self.requests.append((request.method, cursor, header(request, "Accept-Encoding")))
         exchange.head(200, ("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"))
-        number = self._newest if self._live else 0
+        last = self._newest if self._live else 0
         if cursor and not self._forgetful:
-            number = int(cursor)
+            last = int(cursor)
         chance = random.Random(1)
         exchange.data(b"retry: 2000\n\n", chance)
-        for number in range(number + 1, number + 200):  # noqa: B020
+        for number in range(last + 1, last + 200):
             exchange.data(f"id: {number}\ndata: x\n\n".encode(), chance)
             self._newest = max(self._newest, number)
             await exchange.drain()
