@@ -22,7 +22,7 @@ from functools import partial
 
 from ratios import HERE, to_the_end
 
-NAMES = ["parsers", "end_to_end", "adapters", "idle", "pool", "small"]
+NAMES = ["parsers", "end_to_end", "adapters", "idle", "pool", "small", "monitoring"]
 GRACE = 15.0  # seconds, for a benchmark that is interrupted and has to end its own processes
 
 
