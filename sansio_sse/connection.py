@@ -401,17 +401,20 @@ class ConnectionMachine:
     def snapshot(self, now: float) -> ConnectionMetrics:
         """Return the counters as they stand at ``now``."""
         metrics = self.metrics.snapshot(self.uptime(now))
-        fresh = self.fresh_comments
+        comments = self.comments_received
         return (
-            replace(metrics, comments_received=metrics.comments_received + fresh)
-            if fresh
-            else metrics
+            metrics
+            if comments == metrics.comments_received
+            else replace(metrics, comments_received=comments)
         )
 
     @property
-    def fresh_comments(self) -> int:
-        """How many comments of the present stream are not yet among the counters."""
-        return 0 if self._parser is None else self._parser.comment_count
+    def comments_received(self) -> int:
+        """How many comments came so far: among the counters are those of past streams only."""
+        # The parser counts on from there. So whoever looks from another thread in the middle of a
+        # change finds the same number in the one as in the other, and no two parts to add.
+        parser = self._parser
+        return self.metrics.comments_received if parser is None else parser.comment_count
 
     def uptime(self, now: float) -> float:
         """Return the seconds since the present stream was accepted, 0 if there is none."""
@@ -941,12 +944,14 @@ class ConnectionMachine:
         self._previous = (None, None)
         self._response = response
         self._decoder = decoder
-        self._parser = EventStreamParser(
+        parser = EventStreamParser(
             last_event_id="" if self._rule.field else self._cursor,
             max_event_size=self._config.limits.event,
             comments="comments" in include,
             ids="ids" in include,
         )
+        parser.comment_count = self.metrics.comments_received
+        self._parser = parser
         self._accepted_at = self._last_life = now
         self._phase_at = 0.0
         metrics = self.metrics
@@ -1214,7 +1219,7 @@ class ConnectionMachine:
             self._gave_id = self._gave_id or parser.gave_id
         if parser.retry is not None:
             self._memory().retry_floor = parser.retry / 1000
-        self.metrics.comments_received += parser.comment_count
+        self.metrics.comments_received = parser.comment_count
         self._parser = None
 
     def _end_for_good(self, actions: Actions) -> None:

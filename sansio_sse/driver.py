@@ -576,13 +576,15 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
                         self._full()
                     if self._reading_now and not self._handing_over:
                         self._wake()
-            if self._inputs is not None:
-                self._take_waiting()
         finally:
-            self._busy = False
-            deadline, armed = self._machine.deadline, self._armed
-            if armed is None or deadline is None or deadline < armed:
-                self._rearm()
+            try:
+                if self._inputs is not None:
+                    self._take_waiting()
+            finally:
+                self._busy = False
+                deadline, armed = self._machine.deadline, self._armed
+                if armed is None or deadline is None or deadline < armed:
+                    self._rearm()
 
     def _perform(self, actions: Sequence[Any]) -> None:
         # Other actions stand only before the first or after the last event: two looks do.
@@ -590,6 +592,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             self._deliver(actions)
             return
         events: list[Event] = []
+        interrupt: BaseException | None = None
         for action in actions:
             if isinstance(action, _EVENT_TYPES):
                 events.append(action)
@@ -598,10 +601,19 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
                 self._deliver(events)
                 events = []
             if type(action) in _NEWS:
-                self._notice(action)
+                try:
+                    self._notice(action)
+                except BaseException as error:
+                    # Ctrl-C, in a log handler or an observer: no reason to leave a transport open.
+                    interrupt = error
             self._act(action)
         if events:
             self._deliver(events)
+        if interrupt is not None:
+            try:
+                raise interrupt
+            finally:
+                interrupt = None  # which holds this frame
 
     def _act(self, action: WireNews) -> None:
         """Do one thing that is not an event."""
@@ -636,12 +648,15 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
             case _:
                 assert_never(action)
 
-    def _notice(self, news: object) -> None:
-        """Keep a piece of news, write it down, tell of it: before anything follows from it."""
+    def _notice(self, news: object, *, alone: bool = False) -> None:
+        """Keep a piece of news, write it down, tell of it: before anything follows from it.
+
+        ``alone``: nothing follows from it that would be news.
+        """
         if isinstance(news, StateChanged):
             self._history = with_change(self._history, news)
         if self._log is not None:
-            self._log.of_connection(self, news)
+            self._write_down(self._log.of_connection, news, alone)
         if self._observers:
             self._tell_observers(self, news)
 
@@ -856,7 +871,7 @@ class ConnectionDriver(MachineDriver, Generic[EventT]):
         """
         self._machine.explain(error)
         self._machine.metrics.count_error(error.category)
-        self._notice(ErrorOccurred(error))
+        self._notice(ErrorOccurred(error), alone=True)
         self._watched(error)
         self._report(error)
 

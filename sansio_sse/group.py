@@ -207,8 +207,8 @@ class MemberDriver(ConnectionDriver[Any]):
             case _:
                 super()._act(action)
 
-    def _notice(self, news: object) -> None:
-        super()._notice(news)
+    def _notice(self, news: object, *, alone: bool = False) -> None:
+        super()._notice(news, alone=alone)
         if self._group._observers:
             self._group._tell_observers(self, news)
 
@@ -321,12 +321,14 @@ class GroupDriver(MachineDriver):
         # among the departed too.
         members = self._connections | self._leaving
         departed, numbers = self._departed
+        gone = frozenset(numbers)
         total, uptime, now = Counters(), 0.0, self._now()
         total.add(departed)
         for number, member in members.items():
-            if number not in numbers:
+            if number not in gone:
+                comments = total.comments_received + member._machine.comments_received
                 total.add(member._machine.metrics)
-                total.comments_received += member._machine.fresh_comments
+                total.comments_received = comments
                 uptime = max(uptime, member._machine.uptime(now))
         return total.snapshot(uptime)
 
@@ -387,7 +389,7 @@ class GroupDriver(MachineDriver):
 
     def _changed(self, change: object) -> None:
         if self._log is not None:
-            self._log.of_pool(self, change)
+            self._write_down(self._log.of_pool, change)
         if self._observers:
             self._tell_observers(self, change)
         self._watched(change)

@@ -25,13 +25,16 @@ from .actions import (
     StateChanged,
 )
 from .endpoints import BreakerState, EndpointChanged
-from .errors import SSEError
+from .errors import SSEError, redact_text
 from .members import MemberChanged
 from .states import ConnectionState
 
 __all__ = ["Log", "Logger"]
 
 _DEBUG, _INFO, _WARNING, _ERROR = 10, 20, 30, 40  # the standard library's numbers
+
+# Where an error leads from these, the state is another one by the time that it is told.
+_UNMOVED = (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED)
 
 Fields: TypeAlias = dict[str, object]
 
@@ -64,8 +67,11 @@ class Log:
         self._transport = get_logger(f"{name}.transport")
         self._pool = get_logger(f"{name}.pool")
 
-    def of_connection(self, connection: Any, news: object) -> None:
-        """Write down a piece of a connection's news: of anything with a state and log fields."""
+    def of_connection(self, connection: Any, news: object, alone: bool = False) -> None:
+        """Write down a piece of a connection's news: of anything with a state and log fields.
+
+        ``alone``: of an error from which nothing follows.
+        """
         match news:
             case StateChanged(old, new, _, error):
                 level = _ERROR if new is ConnectionState.ERROR else _INFO
@@ -82,9 +88,8 @@ class Log:
                     words += "" if error is None else ": %s"
                     self._say(_WARNING, words, fields, attempt, delay, error)
             case ErrorOccurred(error):
-                # One that ends the stream is told by what follows from it.
-                lives = connection.state is ConnectionState.CONNECTED
-                level = _WARNING if lives else _DEBUG
+                # One that ends the stream, or an attempt, is told by what follows from it.
+                level = _WARNING if alone or connection.state in _UNMOVED else _DEBUG
                 if self._connection.isEnabledFor(level):
                     self._say(level, "%s: %s", connection._log_fields() | _of_error(error), error)
             case OpenTransport(transport, origin) if self._transport.isEnabledFor(_DEBUG):
@@ -132,8 +137,7 @@ class Log:
                 pass
 
     def _say(self, level: int, words: str, fields: Fields, *args: object) -> None:
-        who = fields["sse_name"] or fields["sse_url"]
-        self._connection.log(level, words, *_but_none((who, *args)), extra=fields)
+        self._connection.log(level, words, *_but_none((_who(fields), *args)), extra=fields)
 
     def _on_the_way(
         self, connection: Any, words: str, transport: int, origin: object = None
@@ -141,8 +145,13 @@ class Log:
         fields = connection._log_fields() | {"sse_transport": transport}
         if origin is not None:
             fields["sse_origin"] = str(origin)
-        who = fields["sse_name"] or fields["sse_url"]
-        self._transport.log(_DEBUG, words, *_but_none((who, transport, origin)), extra=fields)
+        args = _but_none((_who(fields), transport, origin))
+        self._transport.log(_DEBUG, words, *args, extra=fields)
+
+
+def _who(fields: Fields) -> str:
+    # A name may come from anywhere: it begins no line of its own, and a url in it has no secrets.
+    return redact_text(str(fields["sse_name"] or fields["sse_url"]))
 
 
 def _of_error(error: SSEError | None) -> Fields:

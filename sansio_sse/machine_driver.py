@@ -6,6 +6,7 @@ connection and a driver of many have in common. It knows no machine's inputs and
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from .errors import ConnectionClosed, SSEError
@@ -99,12 +100,14 @@ class MachineDriver:
             actions = news(self._wire, *args, self._now())
             if actions:
                 self._perform(actions)
-            if self._inputs is not None:
-                self._take_waiting()
         finally:
-            # Also where a callback was interrupted (Ctrl-C): the timers are what mends the rest.
-            self._busy = False
-            self._rearm()
+            # Also where a callback was interrupted (Ctrl-C): what waits has to be taken all the same.
+            try:
+                if self._inputs is not None:
+                    self._take_waiting()
+            finally:
+                self._busy = False
+                self._rearm()
 
     def _rearm(self) -> None:
         deadline, armed = self._machine.deadline, self._armed
@@ -185,7 +188,9 @@ class MachineDriver:
         and :class:`ScheduleReconnect`, and :class:`OpenTransport`, :class:`StartExchange` and
         :class:`CloseTransport`. A pool and a set tell those of all their members, each with the
         member as ``source``; a pool tells its own too, :class:`MemberChanged` and
-        :class:`EndpointChanged`. What an observer raises goes to the loop's own handler.
+        :class:`EndpointChanged`. Where threads share a pool, each member's news come on the thread
+        that turns it: in order for each, and of several at once. What an observer raises goes to
+        the loop's own handler.
         """
         self._observers = (*self._observers, observer)
 
@@ -198,6 +203,14 @@ class MachineDriver:
             try:
                 observer(source, news)
             except Exception as error:
+                self._unhandled(error)
+
+    def _write_down(self, write: Callable[..., None], *news: Any) -> None:
+        """Log; a handler or a filter that raises must not cost what else there is to do."""
+        try:
+            write(self, *news)
+        except Exception as error:
+            with suppress(Exception):  # many report by logging, which is what has failed
                 self._unhandled(error)
 
     # --- What a subclass writes ----------------------------------------------------------------

@@ -476,8 +476,19 @@ class PoolDriver(GroupDriver, Generic[AcquiringT, MergedT, SubscriptionT]):
     # --- What the machine asks for ---------------------------------------------------------------
 
     def _perform(self, actions: Sequence[PoolAction]) -> None:
+        interrupt: BaseException | None = None
         for action in actions:
-            self._act(action)
+            try:
+                self._act(action)
+            except (
+                KeyboardInterrupt
+            ) as error:  # in a callback: the rest has to be done all the same
+                interrupt = error
+        if interrupt is not None:
+            try:
+                raise interrupt
+            finally:
+                interrupt = None  # which holds this frame
 
     def _act(self, action: PoolAction) -> None:
         match action:

@@ -164,6 +164,21 @@ def test_the_deadline_is_armed_also_when_a_callback_is_interrupted() -> None:
     assert connection.armed_at == connection._machine.deadline == connection._machine.reconnect_at
 
 
+@pytest.mark.parametrize("way", ["the way of bytes", "the way of all other news"])
+def test_what_came_while_a_callback_was_interrupted_is_taken_all_the_same(way: str) -> None:
+    def on_event(connection: Diary, event: object) -> None:
+        connection._take(WireMachine.end_received, connection.transport)
+        raise KeyboardInterrupt
+
+    connection = streaming(on_event=on_event)
+    with pytest.raises(KeyboardInterrupt):
+        if way == "the way of bytes":
+            connection.receives(events(1))
+        else:
+            connection._take(WireMachine.bytes_received, connection.transport, events(1))
+    assert connection.state is S.RECONNECTING
+
+
 def test_a_timer_that_fires_a_hair_early_counts_as_in_time() -> None:
     connection = diary()
     connection._connect_now()

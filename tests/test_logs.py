@@ -8,15 +8,29 @@ import pytest
 
 from sansio_sse import (
     BreakerConfig,
+    BreakerState,
+    CloseTransport,
     ConnectionConfig,
+    ConnectionState,
+    EndpointChanged,
+    ErrorOccurred,
+    EventDecodeError,
     HTTPStatusError,
     Log,
+    MemberChanged,
+    MemberState,
+    OpenTransport,
     PoolConfig,
     ReconnectionPolicy,
+    ScheduleReconnect,
+    StartExchange,
+    StateChanged,
     encode_event,
 )
+from sansio_sse.http import make_request
 from sansio_sse.testing import (
     Cut,
+    End,
     Refuse,
     Respond,
     Send,
@@ -28,6 +42,7 @@ from sansio_sse.testing import (
     send_event,
 )
 
+EVENTS = "text/event-stream"
 URL = "https://api.example.com/events"
 SECRETIVE = "https://me:hunter2@api.example.com/events?token=hunter3"
 
@@ -136,6 +151,57 @@ def test_transports_are_for_debugging(records: Records) -> None:
     ]
 
 
+def test_exchanges_of_an_http_client_are_for_debugging(records: Records) -> None:
+    connection = Simulation().connection(URL)
+    log = Log(logging.getLogger, "simulated")
+    log.of_connection(connection, StartExchange(7, make_request("GET", SECRETIVE)))
+    log.of_connection(connection, CloseTransport(7))
+    assert records.lines(logging.DEBUG) == [
+        f"DEBUG transport {URL}: exchange 7 begins with https://api.example.com",
+        f"DEBUG transport {URL}: transport 7 is closed",
+    ]
+    assert [vars(record)["sse_transport"] for record in records.all] == [7, 7]
+    assert vars(records.all[0])["sse_origin"] == "https://api.example.com"
+
+
+@pytest.mark.parametrize(
+    ("level", "wanted"),
+    [
+        (logging.DEBUG, {"DEBUG", "INFO", "WARNING"}),
+        (logging.INFO, {"INFO", "WARNING"}),
+        (logging.WARNING, {"WARNING"}),
+        (logging.ERROR, set[str]()),
+    ],
+)
+def test_a_pool_logs_what_is_wanted_and_no_more(
+    records: Records, level: int, wanted: set[str]
+) -> None:
+    logging.getLogger("simulated").setLevel(level)
+    connection, pool = Simulation().connection(URL), Simulation().pool(PoolConfig([URL]))
+    log = Log(logging.getLogger, "simulated")
+    log.of_pool(pool, EndpointChanged(URL, BreakerState.CLOSED, BreakerState.OPEN, 0.0))
+    log.of_pool(pool, EndpointChanged(URL, BreakerState.OPEN, BreakerState.CLOSED, 0.0))
+    log.of_pool(pool, MemberChanged(1, MemberState.IDLE, MemberState.CLOSED, 0.0, URL, "idle"))
+    log.of_pool(pool, object())  # of which nothing is known
+    log.of_connection(connection, object())
+    assert {record.levelname for record in records.all} == wanted
+    assert len(records.all) == len(wanted)
+    if level == logging.DEBUG:
+        assert [record.getMessage() for record in records.all] == [
+            f"breaker of {URL}: closed -> open",
+            f"breaker of {URL}: open -> closed",
+            "member 1: idle -> closed (idle)",
+        ]
+        assert fields_of(records.all[-1]) == {
+            "sse_pool": None,
+            "sse_member": 1,
+            "sse_old_state": "idle",
+            "sse_state": "closed",
+            "sse_endpoint": URL,
+            "sse_reason": "idle",
+        }
+
+
 def test_events_that_are_dropped_are_a_warning(records: Records) -> None:
     simulation = Simulation()
     burst = b"".join(encode_event(str(number)) for number in range(4))
@@ -146,6 +212,93 @@ def test_events_that_are_dropped_are_a_warning(records: Records) -> None:
     assert records.lines(logging.WARNING) == [
         f"WARNING connection {URL}: the buffer of 4 events was full: 4 events were dropped"
     ]
+
+
+def test_an_event_that_was_of_no_use_is_a_warning_also_when_its_stream_has_ended(
+    records: Records,
+) -> None:
+    simulation = Simulation()
+    head: list[Step] = [Respond(), send_event("one")]
+    simulation.network.server(URL, [*head, End()], [*head, Cut()], [Refuse()])
+    connection = simulation.connect(URL, config=ConnectionConfig(on_end="finish"))
+    simulation.run(until=1.0)
+    connection.event_failed(EventDecodeError("bad"))
+    connection.restart()
+    simulation.run_until(lambda: connection.state is ConnectionState.RECONNECTING)
+    connection.event_failed(EventDecodeError("worse"))
+    warnings = [line for line in records.lines(logging.WARNING) if " retry " not in line]
+    assert warnings == [f"WARNING connection {URL}: {what}" for what in ("bad", "worse")]
+
+
+def test_an_event_that_was_of_no_use_to_a_holder_is_a_warning_of_the_member(
+    records: Records,
+) -> None:
+    simulation = Simulation()
+    simulation.network.server(URL, [Respond(), send_event("one", id="1"), Cut()], [Refuse()])
+    with simulation.pool(PoolConfig([URL]), name="quotes") as pool, pool.acquire() as lease:
+        assert lease.receive().data == "one"
+        simulation.run_until(lambda: lease.state is ConnectionState.RECONNECTING)
+        lease.event_failed(EventDecodeError("bad"))
+        (bad,) = [record for record in records.all if record.getMessage().endswith(": bad")]
+        assert bad.levelname == "WARNING"
+        assert fields_of(bad)["sse_pool"] == "quotes"
+
+
+def test_events_that_are_refused_behind_the_end_are_a_warning(records: Records) -> None:
+    simulation = Simulation()
+    burst = b"".join(encode_event(str(number)) for number in range(4))
+    # The second read has the end in it too, so that the stream has ended by when it overflows.
+    head = Respond(headers={"Content-Length": str(2 * len(burst)), "Content-Type": EVENTS})
+    simulation.network.server(URL, [head, Send(burst), Send(burst, at=1.0)])
+    config = ConnectionConfig(buffer_size=4, overflow="error", on_end="finish")
+    connection = simulation.connect(URL, reading=False, config=config)
+    simulation.run(until=2.0)
+    assert connection.state is ConnectionState.DISCONNECTED
+    assert records.lines(logging.WARNING) == [
+        f"WARNING connection {URL}: the buffer of 4 events is full"
+    ]
+
+
+@pytest.mark.parametrize("reported", [True, False], ids=["reported", "reporting raises as well"])
+def test_a_handler_that_raises_harms_no_stream_and_no_pool(
+    records: Records, monkeypatch: pytest.MonkeyPatch, reported: bool
+) -> None:
+    raised: list[BaseException] = []
+
+    def unhandled(self: object, error: BaseException) -> None:
+        raised.append(error)
+        if not reported:
+            raise error
+
+    def bad(record: logging.LogRecord) -> bool:
+        raise ValueError(record.levelname)
+
+    for cls in (SimulatedConnection, SimulatedPool):
+        monkeypatch.setattr(cls, "_unhandled", unhandled)
+    records.addFilter(bad)
+    simulation = Simulation()
+    simulation.network.server(URL, lambda request: [Respond(), send_event("one"), Stall()])
+    connection = simulation.connect(URL)
+    with simulation.pool(PoolConfig([URL], min_size=1)) as pool:
+        simulation.run(until=1.0)
+        assert pool.stats().healthy_count == 1
+    connection.close()
+    simulation.run(until=1.0)
+    assert connection.state is ConnectionState.CLOSED
+    assert connection.metrics.events_received == 1
+    assert len(raised) > 8
+    assert {type(error) for error in raised} == {ValueError}
+
+
+def test_a_name_begins_no_line_of_its_own_and_gives_nothing_away(records: Records) -> None:
+    simulation = Simulation()
+    simulation.network.server(URL, [Respond(), Stall()])
+    simulation.connect(URL, name=f"50 %s of\nERROR {SECRETIVE}")
+    simulation.run(until=1.0)
+    lines = records.lines(logging.DEBUG)
+    shown = f"50 %s of ERROR {URL}?token=…"
+    assert [line.count(f" {shown}: ") for line in lines] == [1] * len(lines) == [1] * 3
+    assert "\n" not in "".join(lines)
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.CRITICAL])
@@ -205,16 +358,46 @@ def test_a_breaker_that_opens_is_a_warning_and_members_are_for_debugging(
 
 def test_an_unwanted_line_costs_no_words() -> None:
     class Deaf:
+        def __init__(self, name: str) -> None:
+            self.told: list[object] = []
+
         def isEnabledFor(self, level: int, /) -> bool:
             return False
 
         def log(self, *args: object, **extra: object) -> None:
-            raise AssertionError("nobody wants this")
+            self.told.append(args)
 
-    simulation = Simulation()
-    simulation.network.server(URL, [Respond(), Cut()], [Respond(403)])
-    connection = simulation.connection(URL, wait=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SimulatedConnection, "_log", Log(lambda name: Deaf(), "deaf"))
-        with connection:
-            simulation.run(until=5.0)
+    class Busy:
+        """Has a state, and must not be asked for more."""
+
+        state = ConnectionState.CONNECTED
+        name = URL
+
+    made: list[Deaf] = []
+
+    def get_logger(name: str) -> Deaf:
+        made.append(Deaf(name))
+        return made[-1]
+
+    log, error = Log(get_logger, "deaf"), EventDecodeError("bad")
+    request = make_request("GET", URL)
+    for news in (
+        StateChanged(ConnectionState.CONNECTED, ConnectionState.RECONNECTING, 1.0, error),
+        StateChanged(ConnectionState.CONNECTED, ConnectionState.ERROR, 1.0, error),
+        ScheduleReconnect(2.0, 1.0, 1, error),
+        ErrorOccurred(error),
+        OpenTransport(1, request.origin),
+        StartExchange(1, request),
+        CloseTransport(1),
+    ):
+        log.of_connection(Busy(), news)
+    log.of_pool(Busy(), EndpointChanged(URL, BreakerState.CLOSED, BreakerState.OPEN, 0.0))
+    log.of_pool(Busy(), MemberChanged(1, None, MemberState.CONNECTING, 0.0))
+    assert [logger.told for logger in made] == [[], [], []]
+
+
+def test_a_retry_without_an_error_says_just_when(records: Records) -> None:
+    log = Log(logging.getLogger, "simulated")
+    log.of_connection(Simulation().connection(URL), ScheduleReconnect(2.0, 0.5, 3, None))
+    assert records.lines() == [f"WARNING connection {URL}: retry 3 in 0.50 s"]
+    assert "sse_error" not in fields_of(records.all[0])

@@ -123,15 +123,16 @@ def counters() -> st.SearchStrategy[Counters]:
             made.count_connect(seconds)
         if counts[-1] % 2:
             made.heartbeats = HeartbeatCounters()
-            made.heartbeats.sent = made.heartbeats.succeeded = counts[-1]
-            made.heartbeats.last = ats[0]
+            made.heartbeats.sent, made.heartbeats.succeeded = counts[-1], counts[-1] // 2
+            made.heartbeats.failed = counts[-1] - counts[-1] // 2
+            made.heartbeats.last = ats[4]
         return made
 
     size = len(SUMMED) + 1
     return st.builds(
         build,
         st.lists(numbers, min_size=size, max_size=size),
-        st.lists(times, min_size=4, max_size=4),
+        st.lists(times, min_size=5, max_size=5),
         st.dictionaries(st.sampled_from(["network", "timeout"]), st.integers(1, 5)),
         st.lists(st.floats(0, 100), max_size=4),
     )
@@ -149,9 +150,10 @@ SUMMED = [
 def test_a_total_is_the_sum_of_all_snapshots(each: list[Counters]) -> None:
     snapshots = [one.snapshot(float(place)) for place, one in enumerate(each)]
     total = ConnectionMetrics.total(snapshots)
-    for name in (*SUMMED, "heartbeats_sent", "heartbeats_succeeded", "heartbeats_failed"):
+    beats = ("heartbeats_sent", "heartbeats_succeeded", "heartbeats_failed")
+    for name in (*SUMMED, *beats):
         assert getattr(total, name) == sum(getattr(one, name) for one in snapshots), name
-    for name in ("last_connect", "last_disconnect", "last_event"):
+    for name in ("last_connect", "last_disconnect", "last_event", "last_heartbeat"):
         times = [at for one in snapshots if (at := getattr(one, name)) is not None]
         assert getattr(total, name) == max(times, default=None)
     assert total.uptime == max(0.0, len(snapshots) - 1.0)

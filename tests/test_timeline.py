@@ -86,6 +86,14 @@ def test_a_stream_that_never_stops_failing_has_a_bounded_timeline() -> None:
     assert timeline[-1].ended is None
 
 
+@pytest.mark.parametrize(
+    ("length", "shown"), [(199, "x" * 199), (200, "x" * 200), (201, "x" * 199 + "…")]
+)
+def test_a_long_cause_is_cut(length: int, shown: str) -> None:
+    change = StateChanged(S.CONNECTED, S.RECONNECTING, 1.0, ConnectionLost("x" * length))
+    assert [span.cause for span in spans(history_of([change]), 0.0)] == [shown]
+
+
 def test_a_span_cannot_be_changed() -> None:
     span: Any = StateSpan(S.CLOSED, 1.0)
     with pytest.raises(AttributeError):

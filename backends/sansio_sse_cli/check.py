@@ -22,7 +22,7 @@ from .checking.judge import Facts, judge, unreachable
 from .checking.probe import Way, listen, negotiate
 from .checking.reception import Reception
 from .checking.report import Report
-from .checking.resumption import AFTER, choose_cursor
+from .checking.resumption import AFTER, choose_cursor, greeting
 from .process import Exit, run_command
 from .request_options import (
     StreamRequest,
@@ -235,7 +235,8 @@ class _Check:
             if _refused(facts.resumed):
                 return
             self._tell("asking without Last-Event-ID")
-            facts.control = await self._ask(request, short, 1)
+            enough = greeting(heard, facts.resumed) + 1
+            facts.control = await self._ask(request, short, enough)
             if _refused(facts.control):
                 return
         self._tell("asking for compression")

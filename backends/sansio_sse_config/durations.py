@@ -10,10 +10,9 @@ import re
 
 try:
     import durationpy
-except ImportError as error:
-    raise ImportError('sansio_sse_config needs durationpy: pip install "sansio-sse[config]"') from (
-        error
-    )
+except ImportError as _error:
+    _text = 'sansio_sse_config needs durationpy: pip install "sansio-sse[config]"'
+    raise ImportError(_text) from _error
 
 __all__ = ["seconds_of"]
 

@@ -30,7 +30,7 @@ class Problems:
     def __init__(self, place: Callable[[Path], str]) -> None:
         self._place = place
         self._lines: list[str] = []
-        self.count = 0
+        self.count: int = 0
 
     def add(self, path: Path, text: str) -> None:
         """Note one problem."""

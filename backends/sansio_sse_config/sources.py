@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, cast, overload
@@ -141,6 +142,7 @@ def _read(path: str | os.PathLike[str], where: str) -> str:
         raise ConfigError(f"{where}: cannot be read: no file has such a name") from None
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"{where}: is larger than {_MOST_BYTES} bytes")
+    content = content.removeprefix(BOM_UTF8)  # nobody sees it, but some editors write it
     try:
         return content.decode()
     except UnicodeDecodeError as error:

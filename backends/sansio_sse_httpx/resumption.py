@@ -267,7 +267,8 @@ class Resumption:
 
     def _take(self, actions: Iterable[ConnectionAction], now: float) -> None:
         for action in actions:
-            if isinstance(action, StateChanged | ErrorOccurred) and not self._refused:
+            happened = isinstance(action, ErrorOccurred) and not self._refused
+            if happened or isinstance(action, StateChanged):
                 LOG.of_connection(self, action)
             match action:
                 case ServerSentEvent():

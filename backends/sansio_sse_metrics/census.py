@@ -119,9 +119,9 @@ class _Followed:
     def __init__(self, census: "Census", source: Source, pool: str) -> None:
         self._census = census
         self.source: Source = source
-        self.pool = pool
+        self.pool: str = pool
         self.entries: dict[int, _Entry] = {}
-        self.ledger = _Ledger()
+        self.ledger: _Ledger = _Ledger()
         self.endpoints: dict[int, _Ledger] = {}
 
     def heard(self, source: Any, news: object) -> None:

@@ -31,9 +31,9 @@ from .instruments import INSTRUMENTS, OTHER, Instrument, Kind
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter
-except ImportError as error:
-    text = 'sansio_sse_metrics.opentelemetry needs: pip install "sansio-sse[opentelemetry]"'
-    raise ImportError(text) from error
+except ImportError as _error:
+    _text = 'sansio_sse_metrics.opentelemetry needs: pip install "sansio-sse[opentelemetry]"'
+    raise ImportError(_text) from _error
 
 __all__ = ["REQUEST_DURATION", "Instrumentation", "instrument"]
 

@@ -21,9 +21,9 @@ try:
         Metric,
     )
     from prometheus_client.registry import Collector, CollectorRegistry
-except ImportError as error:
-    text = 'sansio_sse_metrics.prometheus needs: pip install "sansio-sse[prometheus]"'
-    raise ImportError(text) from error
+except ImportError as _error:
+    _text = 'sansio_sse_metrics.prometheus needs: pip install "sansio-sse[prometheus]"'
+    raise ImportError(_text) from _error
 
 __all__ = ["SSECollector"]
 

@@ -1,6 +1,7 @@
 """From what came, and when, to findings: by examples and properties, in virtual time."""
 
 import json
+import random
 import re
 import time
 import zlib
@@ -117,7 +118,7 @@ def test_a_buffer_is_a_problem() -> None:
 @given(
     size=st.sampled_from([1024, 2048, 4096, 8192, 16384]),
     length=st.integers(15, 300).map(lambda half: 2 * half + 1),
-    pause=st.floats(0.25, 60.0),
+    pause=st.floats(0.3, 60.0),
 )
 def test_any_buffer_is_noticed(size: int, length: int, pause: float) -> None:
     # Of an odd length, so that events and buffers do not end together.
@@ -176,9 +177,22 @@ def test_a_slow_network_is_no_buffer() -> None:
     assert "they end anywhere" in finding.seen
 
 
+@pytest.mark.parametrize("trip", [0.001, 0.03, 0.1, 0.6])
+def test_a_network_that_loses_packets_is_no_buffer(trip: float) -> None:
+    # What was lost comes 0.2 s and two round trips later, and what is behind it is held until then.
+    pieces = list[Timed]()
+    for n in range(1, 8):
+        batch = b"".join(event(10 * n + i, "x" * 900) for i in range(5))
+        pieces += [(3.0 * n, batch[:3072]), (3.0 * n + 0.2 + 2 * trip, batch[3072:])]
+    assert judge_buffering(heard(pieces, opening=trip, until=24.0)).severity in (OK, INFO)
+
+
 def test_one_torn_lump_is_a_warning() -> None:
     pieces = [(1.0, event(1) + event(2) + b"data"), (2.0, b": x\n\n"), (3.0, event(4))]
     assert judge_buffering(heard(pieces)).severity is WARNING
+    chance = [(1.0, event(1) + b"data: " + b"x" * 1003), (2.0, b"x\n\n")]  # of 1 KiB
+    assert heard(chance).lumps[0].size == 1024
+    assert judge_buffering(heard(chance)).severity is WARNING
 
 
 def test_heartbeats_that_come_together_were_held_back() -> None:
@@ -188,6 +202,12 @@ def test_heartbeats_that_come_together_were_held_back() -> None:
     assert judge_buffering(heard(pieces[:2], until=61.0)).severity is WARNING
     # At the beginning they may be there to fill somebody's buffer.
     assert judge_buffering(heard([(0.2, beats * 20), *steady()])).severity is OK
+
+
+def test_heartbeats_that_are_sent_all_the_time_were_not_held_back() -> None:
+    # Now and then there is a pause between two of them, and they are another lump.
+    often = [(1.0 + 0.3 * n + 0.015 * i, b": ping\n\n") for n in range(9) for i in range(18)]
+    assert judge_buffering(heard(often)).severity not in (PROBLEM, WARNING)
 
 
 def test_a_response_that_comes_at_its_end_is_a_warning() -> None:
@@ -256,6 +276,21 @@ def test_what_comes_without_a_cursor_too_shows_nothing() -> None:
     assert resumption(heard(steady(7, 9)), heard(steady(7, 9))).severity is UNKNOWN
 
 
+@pytest.mark.parametrize("names", [(0, 0, 0), (901, 902, 903)], ids=["one id", "an id each time"])
+def test_a_greeting_is_no_event_that_came_twice(names: tuple[int, int, int]) -> None:
+    def greeted(name: int, first: int, last: int) -> Reception:
+        return heard([(0.5, event(name, "hello")), *steady(first, last)])
+
+    one, two, three = names
+    before = greeted(one, 1, 9)
+    finding = resumption(greeted(two, 7, 9), greeted(three, 12, 14), before)
+    assert finding.severity is OK
+    assert "the 3 events that had followed" in finding.seen
+    assert resumption(greeted(two, 7, 9), greeted(three, 7, 9), before).severity is UNKNOWN
+    for first in (5, 6, 8, 20):
+        assert resumption(greeted(two, first, first + 2), None, before).severity is PROBLEM
+
+
 def test_a_stream_that_ends_without_what_is_owed_is_wrong() -> None:
     assert resumption(heard([(1.0, b": bye\n")], until=None)).severity is PROBLEM
     assert resumption(answer("204 No Content")).severity is PROBLEM
@@ -296,7 +331,7 @@ def test_a_request_with_an_effect_is_not_repeated() -> None:
         ("retry", b"retry: 3000\n\n", b"retry: 3600000\n\n", WARNING),
         ("retry", b"retry: 3000\n\n", b": none\n\n", INFO),
         ("event-size", event(1), event(1, "x" * 70_000), WARNING),
-        ("event-size", event(1), b"data: xxxxxxxxxxxxxxxxxxxxxxxxx\n" * 150_000, PROBLEM),
+        ("event-size", event(1), b"data: %s\n" % (b"x" * 4000) * 1100, PROBLEM),
         ("ids", event(1) + event(2), event(1) + event(1), PROBLEM),
         ("ids", event(1) + event(2), event(1) + b"data: x\n\n", WARNING),
         ("ids", event(1) + event(2), event(1) + "id: é\ndata: x\n\n".encode(), WARNING),
@@ -308,6 +343,16 @@ def test_the_stream(check: str, good: bytes, bad: bytes, expected: Severity) -> 
     assert severity(heard([(1.0, bad)]), check) is expected
     if good:
         assert severity(heard([(1.0, good)]), check) is OK
+
+
+def test_more_lines_than_are_looked_at_are_a_large_event_only_within_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sansio_sse_cli.checking.scan.MAX_LINES", 100)
+    comments, lines = (heard([(1.0, line * 101)]) for line in (b":\n", b"a\n"))
+    assert comments.full
+    assert severity(comments, "event-size") is UNKNOWN
+    assert severity(lines, "event-size") is PROBLEM
 
 
 @pytest.mark.parametrize(
@@ -350,11 +395,14 @@ def test_a_status_that_is_no_stream(status: str) -> None:
 def test_a_head_that_comes_late_or_never() -> None:
     assert severity(heard(steady()), "head") is OK
     assert severity(heard(head_at=4.0), "head") is WARNING
+    assert "together with" not in findings(heard([(5.0, event(1))], head_at=4.0))["head"].seen
+    assert "together with" in findings(heard([(4.0, event(1))], head_at=4.0))["head"].seen
     never = heard(head=b"")
     assert severity(never, "head") is PROBLEM
     assert severity(never, "buffering") is UNKNOWN
-    interrupted = heard(head=b"", until=0.5)
-    assert severity(interrupted, "head") is UNKNOWN
+    for duration in (2.0, 10.0):  # too short to tell, or interrupted
+        soon = heard(head=b"", until=2.1)
+        assert severity(soon, "head", duration=duration) is UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -384,11 +432,13 @@ def test_the_end() -> None:
     assert severity(half, "ending") is PROBLEM
     cut = heard(steady(), cut=True)
     assert severity(cut, "ending") is PROBLEM
+    assert severity(cut, "heartbeat") is UNKNOWN
 
 
 def test_tls_and_the_certificate() -> None:
-    def over(version: str, days: float | None) -> dict[str, Finding]:
-        tls = TLSFacts(version, "CIPHER", None if days is None else days * DAY)
+    def over(version: str, days: float | None, of: float | None = 365) -> dict[str, Finding]:
+        expires, lifetime = (None if each is None else each * DAY for each in (days, of))
+        tls = TLSFacts(version, "CIPHER", expires, lifetime)
         return findings(heard(url="https://example.com/", tls=tls))
 
     assert over("TLSv1.3", 90)["tls"].severity is OK
@@ -396,8 +446,14 @@ def test_tls_and_the_certificate() -> None:
     assert over("TLSv1.3", 90)["certificate"].severity is OK
     assert over("TLSv1.3", 10)["certificate"].severity is WARNING
     assert over("TLSv1.3", 1)["certificate"].severity is PROBLEM
+    assert over("TLSv1.3", 1, None)["certificate"].severity is PROBLEM
     assert over("TLSv1.3", None)["certificate"].severity is UNKNOWN
     assert severity(heard(), "tls") is INFO
+    # One that lives for a day is renewed every day.
+    assert over("TLSv1.3", 0.9, 1)["certificate"].severity is OK
+    assert over("TLSv1.3", 0.1, 1)["certificate"].severity is PROBLEM
+    assert over("TLSv1.3", 2.5, 6)["certificate"].seen == "verified; expires in 2 days"
+    assert "expires in 22 hours" in over("TLSv1.3", 0.9, 1)["certificate"].seen
 
 
 def test_http_versions() -> None:
@@ -454,6 +510,12 @@ def test_further_connections_may_be_refused() -> None:
     assert "limits" not in findings(fine)
 
 
+def test_a_further_connection_that_has_no_answer_yet_is_none_that_was_answered() -> None:
+    found = findings(heard(steady()), resumed=heard(head=b"", until=5.0))
+    assert found["limits"].severity is UNKNOWN
+    assert found["limits"].seen == "1 of 1 not answered within 5.0 s"
+
+
 # --- Compression -------------------------------------------------------------------------------
 
 
@@ -476,9 +538,40 @@ def test_compression() -> None:
     assert severity(before, "compression", compressed=flushed) is OK
     assert severity(before, "compression", compressed=held) is PROBLEM
     assert severity(heard(), "compression", compressed=held) is UNKNOWN
+    # Where events come in bursts, there is a time as long without any.
+    assert severity(heard(steady(pace=0.1)), "compression", compressed=held) is UNKNOWN
+    assert severity(heard(steady(pace=0.1), until=None), "compression", compressed=held) is UNKNOWN
     assert severity(before, "compression", compressed=answer("503 Busy")) is UNKNOWN
     assert severity(before, "compression") is UNKNOWN
     assert severity(flushed, "compression") is WARNING
+
+
+def test_a_large_event_that_takes_its_time_on_a_slow_network_is_flushed() -> None:
+    packer, pieces, letters = zlib.compressobj(wbits=31), list[Timed](), random.Random(1)
+    for number in range(1, 6):
+        data = event(number, "".join(letters.choices("abcdefghijklmnop", k=60_000)))
+        packed = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+        windows = range(0, len(packed), 14_000)  # one for each round trip
+        pieces += [
+            (number + 0.06 * trip, packed[start : start + 14_000])
+            for trip, start in enumerate(windows)
+        ]
+    asked = heard(pieces, head=CHUNKED + b"Content-Encoding: gzip\r\n\r\n", opening=0.06)
+    assert len(asked.events) == 5
+    assert severity(heard(steady()), "compression", compressed=asked) is OK
+
+
+def test_a_compressor_that_passes_on_a_block_when_it_is_full_is_not_flushed() -> None:
+    letters = random.Random(1)
+    pieces = [
+        (0.5 * number, event(number, "".join(letters.choices("abcdefghijklmnop", k=20_000))), False)
+        for number in range(1, 8)
+    ]
+    finding = findings(heard(steady()), compressed=gzipped(pieces))["compression"]
+    assert finding.severity is PROBLEM
+    assert "it is not flushed" in finding.seen
+    # One lump that ends anywhere may have been torn on the way.
+    assert severity(heard(steady()), "compression", compressed=gzipped(pieces[:5])) is UNKNOWN
 
 
 def test_a_compression_that_nobody_knows() -> None:

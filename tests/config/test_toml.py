@@ -127,6 +127,13 @@ def test_the_keys_of_what_is_not_toml_reach_no_terminal(path: Path) -> None:
     assert len(found) < 300
 
 
+def test_the_mark_with_which_some_editors_begin_a_file_is_no_mistake(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + WHOLE.encode())
+    assert from_toml(path).buffer_size == 500
+    message = refused(path, b"\xef\xbb\xbfbuffer_size = 1\n\xff")
+    assert message == "config.toml, line 2: is not UTF-8"
+
+
 def test_a_file_that_is_not_utf_8_is_named_by_its_line(path: Path) -> None:
     assert refused(path, b"a = 1\nb = '\xff'\n") == "config.toml, line 2: is not UTF-8"
     assert refused(path, WHOLE.encode("utf-16")) == "config.toml, line 1: is not UTF-8"

@@ -130,3 +130,21 @@ async def test_reading_to_the_end_is_seen_by_the_observer_last(sse: Face) -> Non
             assert len(await read_all(connection)) == 1
     assert isinstance(last[-1], StateChanged)
     assert last[-1].new is S.CLOSED
+
+
+async def test_a_log_handler_that_raises_harms_no_stream(
+    sse: Face, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bad(record: logging.LogRecord) -> None:
+        raise ValueError("this handler is broken")
+
+    monkeypatch.setattr(lines, "emit", bad)
+    with Server([turn_away(503), stay("hello")]) as server:
+        connection = sse.connect(server.url, config=quick())
+        async with connection:
+            assert (await connection.receive(5)).data == "hello"
+    states = [span.state.value for span in connection.timeline()]
+    assert states == ["connecting", "reconnecting", "connected", "closed"]
+    assert len(sse.unhandled) == 5  # four states and a retry
+    assert {type(error) for error in sse.unhandled} == {ValueError}
+    sse.unhandled.clear()

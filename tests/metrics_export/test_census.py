@@ -246,6 +246,13 @@ def test_a_closed_connection_is_let_go_of_when_it_has_been_read_twice() -> None:
     history.end()
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for what is closed with every few connections."""
+    monkeypatch.setattr("sansio_sse_metrics.census._SWEEP", 32)
+
+
+@pytest.mark.usefixtures("soon")
 def test_where_nobody_looks_what_is_closed_is_not_hoarded() -> None:
     history, owners = History(1), list[weakref.ref[Owner]]()
 
@@ -256,16 +263,17 @@ def test_where_nobody_looks_what_is_closed_is_not_hoarded() -> None:
         history.simulation.connections.clear()
         return connection.metrics
 
-    total = ConnectionMetrics.total(come_and_go() for _ in range(700))
-    assert living(owners) < 600
+    total = ConnectionMetrics.total(come_and_go() for _ in range(150))
+    assert living(owners) < 75
     assert_connections_equal(history.look(), "", total)
     history.end()
 
 
+@pytest.mark.usefixtures("soon")
 def test_nor_are_members_that_are_gone() -> None:
     history, owners = History(1), list[weakref.ref[Owner]]()
     history.collector.add(history.pool)
-    for _ in range(1_000):
+    for _ in range(150):
         owner = Owner()
         owners.append(weakref.ref(owner))
         held = owner.changed  # a hook that the member holds, and nobody else
@@ -276,6 +284,6 @@ def test_nor_are_members_that_are_gone() -> None:
         with history.pool.stream("/events", until="one", prepare_request=prepare) as stream:
             assert stream.receive().data == "one"
         del owner, held, prepare, stream
-    assert living(owners) < 600
+    assert living(owners) < 75
     assert_connections_equal(history.look(), "p", history.pool.metrics)
     history.end()

@@ -16,8 +16,8 @@ from sansio_sse.http import is_event_stream, retry_after
 
 from ..terminal import duration, size
 from .findings import CHECKS, Finding, Severity
-from .lumps import judge_buffering
-from .reception import PAUSE, Reception
+from .lumps import judge_buffering, torn
+from .reception import PAUSE, Reception, TLSFacts
 from .resumption import judge_ids, judge_resumption
 from .scan import MAX_EVENT, MAX_LINES, Place
 
@@ -26,6 +26,7 @@ __all__ = ["Facts", "judge", "unreachable"]
 _SHOWN = 60  # characters of what a server says
 _DAY = 86400.0
 _IDLE, _SHORT_IDLE = 60.0, 30.0  # s; how long proxies wait, most and some of them
+_PATIENCE = 5.0  # s without a head, after which it is odd
 _LINE_LIMIT = 64 * 1024  # of Go's bufio.Scanner and of asyncio's StreamReader
 _OLD_TLS = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1")
 
@@ -98,7 +99,7 @@ def judge(facts: Facts) -> list[Finding]:
     if heard.streams:
         found += _of_stream(facts, heard)
     elif heard.opened_at is not None and heard.response is None and heard.error is None:
-        found += [_head(facts, heard), judge_buffering(heard)]
+        found += [_head(heard), judge_buffering(heard)]
     order = list(CHECKS)
     return sorted(found, key=lambda finding: order.index(finding.id))
 
@@ -146,10 +147,22 @@ def _tls(facts: Facts, heard: Reception) -> list[Finding]:
         seen = "not looked at, because certificates were not to be verified"
         found.append(Finding("certificate", _UNKNOWN, seen, "Check without --insecure."))
         return found
-    days = int((tls.expires - facts.now) / _DAY)
-    severity = _PROBLEM if days < 3 else _WARNING if days < 14 else _OK
-    found.append(Finding("certificate", severity, f"verified; expires in {days} days"))
+    found.append(_certificate(tls, tls.expires - facts.now))
     return found
+
+
+def _certificate(tls: TLSFacts, left: float) -> Finding:
+    seen = f"verified; expires in {_long(left)}"
+    if tls.lifetime is not None and left >= tls.lifetime / 4:
+        return Finding("certificate", _OK, seen)  # some live for a day, and are renewed in time
+    severity = _PROBLEM if left < 3 * _DAY else _WARNING if left < 14 * _DAY else _OK
+    return Finding("certificate", severity, seen)
+
+
+def _long(seconds: float) -> str:
+    if seconds < 2 * _DAY:
+        return f"{seconds / 3600:.0f} hours"
+    return f"{seconds / _DAY:.0f} days"
 
 
 def _http(facts: Facts, heard: Reception) -> Finding:
@@ -264,13 +277,14 @@ def _framing(heard: Reception) -> Finding:
     return Finding("framing", _WARNING, "the end of the connection is the end of the stream")
 
 
-def _head(facts: Facts, heard: Reception) -> Finding:
+def _head(heard: Reception) -> Finding:
     assert heard.opened_at is not None
     if heard.head_at is None:
         over = heard.over_at if heard.over_at is not None else heard.opened_at
         waited = duration(over - heard.opened_at)
-        severity = _PROBLEM if over - heard.opened_at >= min(facts.duration, 5.0) else _UNKNOWN
-        return Finding("head", severity, f"none within {waited}")
+        if over - heard.opened_at < _PATIENCE:
+            return Finding("head", _UNKNOWN, f"none within {waited}", "Listen longer.")
+        return Finding("head", _PROBLEM, f"none within {waited}")
     took = heard.head_at - heard.opened_at
     seen = f"there after {duration(took)}"
     if took < 1.0:
@@ -286,7 +300,7 @@ def _head(facts: Facts, heard: Reception) -> Finding:
 def _of_stream(facts: Facts, heard: Reception) -> list[Finding]:
     assert heard.response is not None
     return [
-        _head(facts, heard),
+        _head(heard),
         _framing(heard),
         _caching(facts, heard.response),
         _cors(facts, heard.response),
@@ -347,7 +361,7 @@ def _events_within(heard: Reception, seconds: float) -> int:
     The beginning does not count: many a server begins with what was before.
     """
     times = [seen.at for seen in heard.events]
-    if heard.over_at is None or heard.head_at is None or not times or seconds > heard.listened:
+    if heard.over_at is None or heard.head_at is None:
         return 0
     starts = [at for at in (*times, heard.head_at) if at + seconds <= heard.over_at]
     # The times are in order: what lies behind a start is counted by where it would stand.
@@ -357,15 +371,15 @@ def _events_within(heard: Reception, seconds: float) -> int:
 
 def _flushed(name: str, asked: Reception) -> Finding:
     lumps = asked.lumps
-    if len(lumps) < 2:
+    cut = len(torn(lumps, asked.opening))
+    if cut > 1:
+        seen = f"{name}; {cut} of {len(lumps)} lumps end within a line: it is not flushed"
+        return Finding("compression", _PROBLEM, seen)
+    if cut or len(lumps) < 2:
         return Finding(
             "compression", _UNKNOWN, f"{name}; too little came to tell", "Listen longer."
         )
-    within = sum(lump.place is not Place.BETWEEN for lump in lumps[:-1])
-    if within > 1:
-        seen = f"{name}; {within} of {len(lumps)} lumps end within an event: it is not flushed"
-        return Finding("compression", _PROBLEM, seen)
-    return Finding("compression", _OK, f"{name}, and flushed: lumps end where events end")
+    return Finding("compression", _OK, f"{name}, and flushed: events come as they are sent")
 
 
 def _heartbeat(heard: Reception) -> Finding:
@@ -380,7 +394,7 @@ def _heartbeat(heard: Reception) -> Finding:
         return Finding("heartbeat", _OK, f"{seen}, the slowest after {duration(max(gaps))}")
     if heard.listened >= _IDLE:
         return Finding("heartbeat", _OK, seen)
-    if heard.ended and not heard.left:
+    if heard.ended:
         return Finding("heartbeat", _OK, f"{seen}; the stream has ended")
     return Finding(
         "heartbeat",
@@ -455,7 +469,12 @@ def _limits(facts: Facts) -> list[Finding]:
         ]
     if not further:
         return []
-    return [Finding("limits", _OK, f"{len(further)} further connections, all answered")]
+    silent = sum(one.response is None for one in further)
+    if silent:
+        seen = f"{silent} of {len(further)} not answered within {duration(facts.duration / 2)}"
+        return [Finding("limits", _UNKNOWN, seen, "Listen longer.")]
+    seen = "1 further connection" if len(further) == 1 else f"{len(further)} further connections"
+    return [Finding("limits", _OK, f"{seen}, all answered")]
 
 
 def _text(heard: Reception) -> Finding:
@@ -492,10 +511,12 @@ def _fields(facts: Facts, heard: Reception) -> Finding:
 
 
 def _event_size(heard: Reception) -> Finding:
-    if heard.scan.too_large or (heard.scan.full and not heard.events):
+    scan = heard.scan
+    unending = scan.full and not heard.events and scan.place is not Place.BETWEEN
+    if scan.too_large or unending:
         seen = f"an event has more than {size(MAX_EVENT)}, or more than {MAX_LINES} lines"
         return Finding("event-size", _PROBLEM, seen)
-    line = heard.scan.longest_line
+    line = scan.longest_line
     if line > _LINE_LIMIT:
         return Finding("event-size", _WARNING, f"a line has {size(line)}")
     if not heard.events:

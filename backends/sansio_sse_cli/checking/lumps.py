@@ -24,8 +24,8 @@ from .scan import Place
 
 __all__ = ["judge_buffering", "torn"]
 
-_SILENCE = 0.2  # s; a write that is torn by the network goes on sooner
-_LONGEST_SILENCE = 1.0
+_SILENCE = 0.25  # s; a packet that was lost is sent again after 0.2 s and two round trips
+_LONGEST_SILENCE = 2.0  # s; what takes so long to open has a slow name server
 _KIB = 1024
 _LATE = 1.0  # s without anything, after which many events at once are odd
 _MANY = 3
@@ -34,12 +34,13 @@ _MANY = 3
 def torn(lumps: Sequence[Lump], opening: float) -> list[Lump]:
     """Return lumps that end where only a buffer ends: within a line, with a silence behind it.
 
-    A slow network tears writes, too, for a round trip at a time: ``opening``, the seconds that
-    opening the connection took, is no less than one, and the silence must be four times that.
+    A slow network tears writes, too, for a round trip at a time, and one that loses packets for
+    0.2 s and two round trips. The silence must be longer; ``opening``, the seconds that opening the
+    connection took, is no less than one round trip.
     An event that is written bit by bit, as a text is generated, ends within a line with every bit:
     so there must be two events in a lump, or as many bytes as a buffer has.
     """
-    silence = max(_SILENCE, min(4 * opening, _LONGEST_SILENCE))
+    silence = min(_SILENCE + 2 * opening, _LONGEST_SILENCE)
     return [
         lump
         for lump, after in pairwise(lumps)
@@ -57,8 +58,12 @@ def judge_buffering(heard: Reception) -> Finding:
     """Tell whether events come as they are sent."""
     lumps = heard.lumps
     cut = torn(lumps, heard.opening)
-    held = [lump for lump in lumps[1:] if lump.heartbeats >= 2]
-    if len(cut) >= 2 or (cut and any(map(_is_buffer, cut))):
+    held = [
+        lump
+        for before, lump in pairwise(lumps)
+        if lump.heartbeats >= 2 and lump.began - before.ended >= _SILENCE
+    ]
+    if len(cut) >= 2:
         return _finding(heard, Severity.PROBLEM, _tell_torn(lumps, cut))
     if len(held) >= 2:
         seen = (
@@ -96,7 +101,8 @@ def _without_signs(heard: Reception) -> Finding:
         seen = f"{events} events came in a flow, without a pause for {duration(flowing)} in all"
         return Finding("buffering", Severity.OK, seen)
     if len(lumps) < _MANY or not events:
-        seen = f"{len(lumps)} piece{'' if len(lumps) == 1 else 's'} of the stream came: too few"
+        count = f"{len(lumps)} piece{'' if len(lumps) == 1 else 's'} of the stream came"
+        seen = f"{count}: too few" if events or not lumps else f"{count}, and no event"
         return Finding("buffering", Severity.UNKNOWN, seen, "Cause some events, or listen longer.")
     gaps = [after.began - lump.ended for lump, after in pairwise(lumps)]
     pace = f"{duration(median(gaps))} apart"

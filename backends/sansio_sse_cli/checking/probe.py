@@ -132,9 +132,14 @@ def _tls_facts(writer: asyncio.StreamWriter) -> TLSFacts | None:
         return None
     cipher = tls.cipher()
     certificate = tls.getpeercert() or {}
-    expires = certificate.get("notAfter")
+    expires, issued = _time(certificate.get("notAfter")), _time(certificate.get("notBefore"))
     return TLSFacts(
         version=tls.version() or "TLS",
         cipher=cipher[0] if cipher else "no cipher",
-        expires=ssl.cert_time_to_seconds(expires) if isinstance(expires, str) else None,
+        expires=expires,
+        lifetime=None if expires is None or issued is None else expires - issued,
     )
+
+
+def _time(text: object) -> float | None:
+    return ssl.cert_time_to_seconds(text) if isinstance(text, str) else None

@@ -63,6 +63,8 @@ class TLSFacts:
     cipher: str
     expires: float | None
     """When the certificate does, in seconds since 1970; None if it was not verified."""
+    lifetime: float | None
+    """Seconds from when it was issued to when it expires."""
 
 
 class Reception:

@@ -2,7 +2,8 @@
 
 The first reception knows what followed what. A second asks to go on after an event near its end,
 so what has to come is known. A third asks for nothing: what comes without a cursor must not be what
-came with it, or the cursor made no difference. All here is pure.
+came with it, or the cursor made no difference. Some servers greet each client with an event of its
+own, which is passed over. All here is pure.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from .findings import Finding, Severity
 from .reception import Reception, Seen
 
-__all__ = ["AFTER", "choose_cursor", "judge_ids", "judge_resumption"]
+__all__ = ["AFTER", "choose_cursor", "greeting", "judge_ids", "judge_resumption"]
 
 AFTER = 3
 """So many known events, at most, follow the one that is asked to go on after."""
@@ -31,7 +32,19 @@ def choose_cursor(heard: Reception) -> str | None:
     ids = with_ids(heard)
     if len(ids) < 2 or len({seen.id for seen in ids}) < len(ids):
         return None
-    return ids[max(0, len(ids) - 1 - AFTER)].id
+    return _cursor_and_owed(heard)[0].id
+
+
+def greeting(heard: Reception, resumed: Reception) -> int:
+    """Count the events with which the server greets before it goes on; 0 where it does not."""
+    return _greeting(with_ids(resumed), *_cursor_and_owed(heard)) or 0
+
+
+def _cursor_and_owed(heard: Reception) -> tuple[Seen, list[Seen]]:
+    """Return the event to go on after, and those which followed it."""
+    known = with_ids(heard)
+    position = max(0, len(known) - 1 - AFTER)
+    return known[position], known[position + 1 :]
 
 
 def judge_ids(heard: Reception, quote: Callable[[str], str]) -> Finding:
@@ -87,14 +100,28 @@ def judge_resumption(
         return _unknown(seen, "Cause some events, or listen longer." if few else "See ids.")
     if resumed is None:
         return _unknown("it was not asked for", "Let the check run to its end.")
-    known = with_ids(heard)
-    position = next(i for i, seen in enumerate(known) if seen.id == cursor)
+    after, owed = _cursor_and_owed(heard)
     got = with_ids(resumed)
     if not got:
-        return _nothing_came(resumed, len(known) - position - 1, quote(cursor))
-    if got[0].id == known[position + 1].id:
-        return _compare(known[position + 1 :], got, control, quote(cursor))
-    return _missed(known, position, got[0], quote)
+        return _nothing_came(resumed, len(owed), quote(cursor))
+    greeted = _greeting(got, after, owed)
+    if greeted is None:
+        known = with_ids(heard)
+        return _missed(known, len(known) - len(owed) - 1, got[0], quote)
+    return _compare(owed, got, greeted, control, quote(cursor))
+
+
+def _greeting(got: Sequence[Seen], after: Seen, owed: Sequence[Seen]) -> int | None:
+    """Count what came before the first event that is owed.
+
+    None: that did not come, or came behind the cursor, because everything did.
+    """
+    for number, seen in enumerate(got):
+        if seen.id == owed[0].id:
+            return number
+        if seen.id == after.id:
+            break
+    return None
 
 
 def _nothing_came(resumed: Reception, owed: int, cursor: str) -> Finding:
@@ -106,16 +133,22 @@ def _nothing_came(resumed: Reception, owed: int, cursor: str) -> Finding:
         return Finding("resumption", Severity.PROBLEM, seen)
     if resumed.streams and resumed.error is None:
         waited = f"none of the {follow} came within {resumed.listened:.1f} s"
-        return _unknown(waited, "If it is not buffering, the cursor is ignored.")
+        return _unknown(
+            waited, "Listen longer; what never comes is held back, or the cursor is ignored."
+        )
     what = f"the server answered {status}" if status not in (None, 200) else "no stream came"
     return _unknown(f"{what} when asked to go on after {cursor}", "See limits and connect.")
 
 
 def _compare(
-    owed: Sequence[Seen], got: Sequence[Seen], control: Reception | None, cursor: str
+    owed: Sequence[Seen],
+    got: Sequence[Seen],
+    greeted: int,
+    control: Reception | None,
+    cursor: str,
 ) -> Finding:
-    """Judge a stream that began with the right event."""
-    pairs = list(zip(owed, got, strict=False))
+    """Judge a stream that began with the right event, or greeted and went on with it."""
+    pairs = list(zip(owed, got[greeted:], strict=False))
     for number, (one, other) in enumerate(pairs):
         if one.id != other.id:
             seen = f"after {cursor}, {number} came as before, then one is missing or another"
@@ -124,7 +157,7 @@ def _compare(
             seen = f"after {cursor}, an id came again with other data"
             return Finding("resumption", Severity.PROBLEM, seen)
     anyway = with_ids(control) if control is not None else []
-    if anyway and anyway[0].id == owed[0].id:
+    if len(anyway) > greeted and anyway[greeted].id == owed[0].id:
         return _unknown(
             f"what followed {cursor} came, and came without Last-Event-ID, too",
             "Try again when more events have been sent.",
