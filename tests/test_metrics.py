@@ -203,3 +203,5 @@ def test_metrics_read_well() -> None:
         " 2 sent, 4 of 5 heartbeats, errors: 2 network, 1 timeout, up 12.3 s>"
     )
     assert repr(DurationSummary()) == "<DurationSummary 0>"
+    summary = DurationSummary(3, 0.6, 0.1, 0.31, 0.2)
+    assert repr(summary) == "<DurationSummary 3, 0.2 s on average, 0.1 to 0.31 s>"

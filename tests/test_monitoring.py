@@ -511,4 +511,5 @@ def test_a_pool_reads_well_in_a_log() -> None:
         f"<PoolStats 1 in use of 2, at most 9, 0 healthy, 1 failed, 3 waiting, {URL} open"
     )
     assert repr(stats).endswith(", 1 more endpoints>")
+    assert repr(PoolStats(max_size=9)) == "<PoolStats 0 in use of 0, at most 9, 0 healthy>"
     assert repr(endpoint) == f"<EndpointStats {URL} open, 0 streams, 1 of 2 attempts, 0 lost>"
