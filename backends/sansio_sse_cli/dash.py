@@ -5,7 +5,12 @@ Here are the arguments; what the page shows, who may see it and how it gets ther
 """
 
 import argparse
+import json
 import secrets
+import sys
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qsl
 
 from sansio_sse import PoolConfig, SSEError
 from sansio_sse_asyncio import ConnectionPool
@@ -34,6 +39,8 @@ __all__ = ["SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "Show streams on a live page"
 """What the command does, in a few words."""
+
+_LONGEST_TOKEN = 512  # characters; the page's server takes no more
 
 EPILOG = """\
 The page's address goes to standard output, once it is served. Streams that fail stay on the page:
@@ -70,7 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     page.add_argument("--port", metavar="N", type=port, default=0, help="0, which is a free one")
     page.add_argument(
-        "--token", metavar="TEXT", help=f"what opens it; at least {SHORTEST_TOKEN} characters"
+        "--token",
+        metavar="TEXT",
+        help=f"what opens it; at least {SHORTEST_TOKEN} characters, or @FILE or @- (standard "
+        "input), which no list of processes shows",
     )
     page.add_argument(
         "--allow-host",
@@ -88,12 +98,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _token(args: argparse.Namespace) -> str | None:
-    token: str | None = args.token
-    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isprintable()):
-        raise UsageError(f"--token has at least {SHORTEST_TOKEN} characters, all of them visible")
-    if token is None and not is_loopback(args.host):
-        return secrets.token_urlsafe(24)
+    given: str | None = args.token
+    if given is None:
+        return None if is_loopback(args.host) else secrets.token_urlsafe(24)
+    token = _token_of_file(given[1:]) if given.startswith("@") else given
+    if not SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN:
+        raise UsageError(f"--token has from {SHORTEST_TOKEN} to {_LONGEST_TOKEN} characters")
+    # A header has nothing to say in which coding others are, and loses spaces around what it has.
+    if not (token.isascii() and token.isprintable()) or token != token.strip():
+        raise UsageError("--token has characters of ASCII alone, all visible, no spaces around it")
     return token
+
+
+def _token_of_file(path: str) -> str:
+    try:
+        return (sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")).strip()
+    except OSError as error:
+        raise UsageError(f"--token: cannot read {path}: {error.strerror}") from None
+    except ValueError:  # not UTF-8; or a path that cannot be
+        raise UsageError(f"--token: cannot read {path}: it is no text") from None
 
 
 # --- Running -----------------------------------------------------------------------------------
@@ -123,7 +146,8 @@ def run(args: argparse.Namespace) -> int:
 def _follower(args: argparse.Namespace) -> StreamsFollower | PoolFollower:
     config = read_config(args)
     requests = [read_request(args, url, config) for url in args.urls]
-    hide = hider(*(request.secrets for request in requests), config=config)
+    given = (request.secrets | _secrets_of_data(request.content) for request in requests)
+    hide = hider(*given, config=config)
     if not args.pool:
         if args.members is not None:
             raise UsageError("--members goes with --pool")
@@ -142,12 +166,37 @@ def _follower(args: argparse.Namespace) -> StreamsFollower | PoolFollower:
     return PoolFollower(pool, members, hide)
 
 
+def _secrets_of_data(data: bytes | None) -> frozenset[str]:
+    """Return what was sent by ``-d``, as a whole and in its parts: others may look at the page."""
+    text = (data or b"").decode("utf-8", "replace")
+    try:
+        parts = _strings(json.loads(text))
+    except (ValueError, RecursionError):
+        pairs = text.split("&")
+        parts = {value for _, value in parse_qsl(text)} | {
+            pair.rpartition("=")[2] for pair in pairs
+        }
+    return frozenset({text} | parts)
+
+
+def _strings(value: Any) -> set[str]:
+    """Return the strings among JSON values; keys are no secrets."""
+    if isinstance(value, str):
+        return {value}
+    if isinstance(value, dict):
+        return _strings(list(cast("dict[str, Any]", value).values()))
+    if isinstance(value, list):
+        return {text for each in cast("list[object]", value) for text in _strings(each)}
+    return set()
+
+
 async def _show(server: PageServer, shown: str, follower: StreamsFollower | PoolFollower) -> int:
     try:
         await server.open()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: nothing has such a name
         where = f"{escape(server.host)} port {server.port}"
-        Channel(2).say(f"sansio-sse: cannot listen on {where}: {error.strerror or error}")
+        reason = (isinstance(error, OSError) and error.strerror) or "this is no address"
+        Channel(2).say(f"sansio-sse: cannot listen on {where}: {reason}")
         return Exit.FAILED
     try:
         Channel(1).say(f"live page: {server.url}{shown}")

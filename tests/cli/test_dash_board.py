@@ -2,6 +2,7 @@
 
 import copy
 import json
+import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -357,6 +358,28 @@ def test_memory_is_bounded_whatever_comes() -> None:
 
 
 _OPENED = (BreakerState.CLOSED, BreakerState.OPEN)
+
+
+def _event(field: str, text: str) -> ServerSentEvent:
+    kind, data, id = (text if field == each else "" for each in ("event", "data", "id"))
+    return ServerSentEvent(kind, data, id)
+
+
+@pytest.mark.parametrize("field", ["event", "data", "id"])
+def test_of_what_waits_to_be_looked_at_no_more_is_kept_than_can_be_shown(field: str) -> None:
+    watched = Watched()
+    puts = [watched.board.events_of(watched.follow(f"http://h{n}.example/")) for n in range(100)]
+    watched.look()  # so many that each has room for few
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for put in puts:
+            for number in range(40):
+                put(_event(field, f"{number}" + "x" * 100_000), 1.0)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 10 << 20  # of 400 MB
 
 
 def test_of_many_streams_each_has_a_few_latest_events() -> None:

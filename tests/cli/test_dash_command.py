@@ -10,9 +10,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sansio_sse_cli import main
 
 from .support import BOUND, HEAD, hold, run, serving, started
 
@@ -126,6 +129,26 @@ def test_what_was_given_in_confidence_is_on_no_page() -> None:
     assert json.loads(data)["streams"]["1"]["latest"]["1"]["data"] == "… … …"
 
 
+@pytest.mark.parametrize(
+    ("data", "echo"),
+    [
+        ("user=me&key=d%2Dsecret", "d%2Dsecret d-secret"),
+        ('{"keys": [{"a": "d-secret"}, 1]}', "d-secret"),
+        ("all-of-it", "all-of-it"),
+        ("user=me&key=d-secret", "user=me&key=d-secret"),
+    ],
+    ids=["form", "JSON", "text", "whole"],
+)
+def test_data_that_was_sent_is_on_no_page_either(data: str, echo: str) -> None:
+    with (
+        serving(hold(HEAD + f"data: {echo}\n\n".encode())) as server,
+        shown(server.address, "-d", data) as (_, address),
+    ):
+        feed = feed_until(address, lambda state: state["streams"]["1"]["latest"])
+    (event,) = json.loads(feed)["streams"]["1"]["latest"].values()
+    assert event["data"].replace("…", "").strip() == ""
+
+
 # --- Who may see it ------------------------------------------------------------------------------
 
 
@@ -147,6 +170,33 @@ def test_a_token_that_was_given_is_not_printed() -> None:
         run_.send_signal(signal.SIGTERM)
         out, err = run_.communicate(timeout=BOUND)
     assert TOKEN.encode() not in out + err
+
+
+def test_a_token_may_come_from_a_file_or_standard_input_where_no_list_of_processes_has_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    with (
+        serving(hold(HEAD)) as server,
+        shown("--token", f"@{file}", server.address) as (_, address),
+    ):
+        assert "#" not in address
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            feed_until(address, bool, f"Authorization: Bearer @{file}")
+        feed_until(address, connected, f"Authorization: Bearer {TOKEN}")
+    done = run("dash", "--token", "@-", "--host", "a..b", "x", stdin=TOKEN.encode())
+    assert done.returncode == 1  # the token was taken, the host was not
+    assert b"a..b" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["missing", "null\0", "."])
+def test_a_token_file_that_cannot_be_read_is_told(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["dash", "--token", f"@{tmp_path}/{name}", "x"])
+    assert "--token: cannot read" in capsys.readouterr().err
 
 
 def test_names_are_served_that_were_allowed() -> None:
@@ -172,12 +222,24 @@ def test_a_port_that_is_taken_is_a_failure_in_a_sentence() -> None:
     assert line.startswith(f"sansio-sse: cannot listen on 127.0.0.1 port {port}: ")
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, "name\udcff"], ids=["empty", "long", "bytes"])
+def test_a_host_that_cannot_be_is_a_failure_in_a_sentence(host: str) -> None:
+    done = run("dash", "--host", host, "127.0.0.1:9")
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("sansio-sse: cannot listen on ")
+    assert line.endswith(" port 0: this is no address")
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         ([], "URL"),
-        (["--token", "short", "x"], "at least 16"),
+        (["--token", "short", "x"], "from 16"),
         (["--token", "with a \n line end in it", "x"], "visible"),
+        (["--token", "with a space at its end ", "x"], "spaces"),
+        (["--token", "with umlauts: äöüß", "x"], "ASCII"),
+        (["--token", "x" * 513, "x"], "512"),
         (["--members", "2", "x"], "--pool"),
         (["--port", "70000", "x"], "--port"),
         (["--viewers", "0", "x"], "--viewers"),

@@ -60,6 +60,12 @@ def test_other_sites_may_link_to_the_page_but_read_no_feed(site: str) -> None:
         ("https://127.0.0.1:1", True),
         ("http://127.0.0.1:2", False),
         ("http://evil.example", False),
+        ("HTTP://127.0.0.1:1", True),
+        ("http://127.0.0.1", False),
+        ("http://127.0.0.1:1/", False),
+        ("http://127.0.0.1:1@evil.example", False),
+        ("http://[", False),
+        ("//127.0.0.1:1", False),
         ("null", False),
         ("", False),
     ],
@@ -80,7 +86,7 @@ def test_the_token_opens_by_header_and_its_cookie_by_cookie() -> None:
     assert gate.admits({"authorization": f"Bearer {TOKEN}"})
     pair, *flags = gate.cookie().split("; ")
     assert gate.admits({"cookie": f"other=1; {pair}"})
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} == set(flags)
+    assert {"HttpOnly", "SameSite=Strict", "Path=/feed"} == set(flags)
     assert TOKEN not in pair
 
 
@@ -106,11 +112,22 @@ def test_nothing_else_opens(text: str) -> None:
     assert gate.admits({"authorization": f"bearer {text}"}) is (text.strip() == TOKEN)
 
 
-@given(st.dictionaries(st.sampled_from(["host", "origin", "sec-fetch-site", "cookie"]), st.text()))
+ODD = st.text(max_size=20) | st.text("[]:/@%.1x\xe2\xff", max_size=12).map("http://".__add__)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["origin", "sec-fetch-site", "cookie", "authorization"]), ODD)
+)
 def test_no_header_is_too_odd_to_be_judged(headers: dict[str, str]) -> None:
     gate = Gate(TOKEN)
-    gate.stranger(headers)
+    refused = gate.stranger({**headers, "host": "[::1]:80"})
+    assert (refused is None) is ("origin" not in headers and "sec-fetch-site" not in headers)
     assert not gate.admits(headers)
+
+
+@given(ODD)
+def test_no_host_is_too_odd_to_be_judged(host: str) -> None:
+    assert Gate().stranger({"host": host.replace("1", "x")}) is not None
 
 
 def test_what_is_heard_on_this_machine_alone_needs_no_token() -> None:

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import re
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from sansio_sse_asyncio import connect
 from sansio_sse_cli.live_page import Board, Gate, PageServer, server
 
 from .support import BOUND
-from .test_dash_patches import merged, written
+from .test_dash_patches import merged
 
 TICK = 0.02
 TOKEN = "correct horse battery"
@@ -170,6 +171,8 @@ def test_the_feed_is_the_state_and_then_patches_of_it() -> None:
 
 
 def test_who_comes_back_is_sent_what_it_missed() -> None:
+    now = iter(range(1000, 9999))
+
     async def use(page: PageServer) -> None:
         first = await take(page, 3)
         state = json.loads(first[0].data)
@@ -181,12 +184,11 @@ def test_who_comes_back_is_sent_what_it_missed() -> None:
         numbers = [int(event.id.partition("-")[2]) for event in (first[-1], *second)]
         assert numbers == list(range(numbers[0], numbers[0] + 5))
         for event in second:
+            before = state["now"]
             merged(state, json.loads(event.data))
-        third = (await take(page, 1))[0]
-        known = json.loads(third.data)
-        assert written(known["streams"]) == written(state["streams"])
+            assert state["now"] == before + 1
 
-    serving(use)
+    serving(use, clock=lambda: next(now))
 
 
 @pytest.mark.parametrize(
@@ -380,6 +382,45 @@ def test_closing_it_ends_every_feed() -> None:
             await reader.read()
             writer.close()
         assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+
+
+class Hasty(PageServer):
+    """A server that is closed in the very moment in which somebody comes."""
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super()._accepted(reader, writer)
+        for task in self._tasks:
+            task.cancel()
+
+
+def test_who_comes_while_it_is_closed_is_left_too() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(BOUND), Hasty(Board(list), Gate(), tick=TICK) as page:
+            reader, writer = await asyncio.open_connection("127.0.0.1", page.port)
+            assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_nobody_who_comes_in_its_last_moment_is_kept(turns: int) -> None:
+    async def main() -> None:
+        page = PageServer(Board(list), Gate(), tick=TICK)
+        await page.open()
+        with socket.create_connection(("127.0.0.1", page.port)) as client:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await page.aclose()
+            assert len(asyncio.all_tasks()) == 1
+            client.setblocking(False)
+            async with asyncio.timeout(BOUND):
+                try:
+                    assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+                except ConnectionError:
+                    pass  # a reset is as good as an end
 
     asyncio.run(main())
 

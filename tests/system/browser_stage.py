@@ -51,6 +51,16 @@ class Playground(LoopbackServer):
         """End it, before its context does."""
         await self.__aexit__(None, None, None)
 
+    async def __aexit__(self, *of: Any) -> None:  # noqa: PYI036  (handed on as they are)
+        # What asyncio has accepted when a server is closed is closed by nobody: first no more is
+        # accepted, and in a few turns of the loop all of it is handed over.
+        assert self._server is not None
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(6):
+            await asyncio.sleep(0)
+        await super().__aexit__(*of)
+
     def cut(self) -> None:
         """Reset every connection that there is."""
         for exchange in list(self._open):
@@ -151,9 +161,9 @@ class Stage:
         started: Playground = self.enter(Playground(seed=seed))
         return started
 
-    def page(self, *urls: str) -> "Show":
+    def page(self, *urls: str, port: int = 0) -> "Show":
         """Follow streams, and serve their page."""
-        return Show(self, urls)
+        return Show(self, urls, port)
 
     def pool_page(self, *urls: str, members: int) -> "PoolShow":
         """Follow a pool over endpoints, and serve its page."""
@@ -180,12 +190,12 @@ class _Followed:
 class Show:
     """Connections and the page that shows them."""
 
-    def __init__(self, stage: Stage, urls: tuple[str, ...]) -> None:
+    def __init__(self, stage: Stage, urls: tuple[str, ...], port: int) -> None:
         config = ConnectionConfig(reconnection=PATIENT)
         requests = [{"url": url, "config": config} for url in urls]
         self.follower = stage.call(lambda: StreamsFollower(requests))
         stage.enter(_Followed(self.follower))
-        self.server: PageServer = stage.enter(PageServer(self.follower.board, Gate()))
+        self.server: PageServer = stage.enter(PageServer(self.follower.board, Gate(), port=port))
 
     @property
     def connections(self) -> list[Connection]:

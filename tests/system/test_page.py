@@ -34,20 +34,25 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Generator[Browser]:
 
 
 @pytest.fixture
-def page(chromium: Browser) -> Generator[Browser]:
-    """A page about which the browser has nothing to complain: no error, no policy violated."""
+def stage() -> Generator[Stage]:
+    with Stage() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(chromium: Browser, stage: Stage) -> Generator[Browser]:
+    """A page about which the browser has nothing to complain: no error, no policy violated.
+
+    It is left before the stage is: of servers that have gone it would complain.
+    """
     chromium.open("about:blank")
     chromium.emulate(prefers_color_scheme="light", prefers_reduced_motion="no-preference")
     chromium.resize(1440, 1000)
     chromium.complaints()
     yield chromium
-    assert chromium.complaints() == []
-
-
-@pytest.fixture
-def stage() -> Generator[Stage]:
-    with Stage() as opened:
-        yield opened
+    complaints = chromium.complaints()
+    chromium.open("about:blank")
+    assert complaints == []
 
 
 def is_live(page: Browser) -> bool:
@@ -73,7 +78,7 @@ def state_of(page: Browser, key: int) -> str:
 
 def test_a_timeline_has_the_spans_that_its_connection_had(page: Browser, stage: Stage) -> None:
     server = stage.playground()
-    show = stage.page(server.at("/flaky/2"), server.at("/steady/5"))
+    show = stage.page(server.at("/flaky/0.5"), server.at("/steady/5"))
     page.open(show.url)
 
     def is_so() -> bool:
@@ -149,12 +154,27 @@ def test_sparklines_have_a_bar_for_each_second_with_something_in_it(
         last = int(state["now"]) - 1
         seconds = [second for second in stream["rate"] if int(second) <= last]
         gaps = [second for second, gap in stream["gaps"].items() if gap and int(second) <= last]
-        return len(seconds) >= 4 and (points(1, 0), points(1, 1)) == (len(seconds), len(gaps))
+        return len(seconds) >= 3 and (points(1, 0), points(1, 1)) == (len(seconds), len(gaps))
 
     page.until(is_so, "as many bars as seconds with events, and with gaps")
     assert points(1, 2) == 1  # it has connected once
     assert (points(2, 0), points(2, 1), points(2, 2)) == (0, 0, 1)
     assert "60 seconds" in (page.all("[data-stream='1'] svg.bars")[0].accessible_name)
+
+
+def test_an_event_of_this_moment_is_no_wait_and_no_event_is_none(
+    page: Browser, stage: Stage
+) -> None:
+    show = stage.page(stage.playground().at("/quiet"))
+    page.open(show.url)
+    page.until(lambda: state_of(page, 1) == "connected", "the page")
+    assert (page.text("#t-age"), page.text("#t-age-n")) == ("\u2013", "no event yet")
+    shown = page.script(
+        "data.streams[1].last = data.now + 0.04; render(data);"
+        "return [document.querySelector('#t-age').textContent,"
+        " document.querySelector('[data-stream=\"1\"] .g .val').textContent]"
+    )
+    assert shown == ["< 0.1 s", "< 0.1 s"]
 
 
 def test_what_went_wrong_is_told_with_its_cause(page: Browser, stage: Stage) -> None:
@@ -226,6 +246,25 @@ def test_what_a_server_sends_is_text_and_runs_nowhere(page: Browser, stage: Stag
     assert page.all("img, main script, main [onerror], main [onload]") == []
 
 
+def test_who_reads_a_streams_details_is_not_disturbed_by_what_comes(
+    page: Browser, stage: Stage
+) -> None:
+    show = stage.page(stage.playground().at("/steady/25"))
+    page.open(show.url)
+    page.until(lambda: page.text("#events-count") == "latest 30", "events")
+    page.script("document.querySelector('#rows .name').click()")
+    page.script(
+        "window.kept = [...document.querySelectorAll('.more tbody tr, .more li:first-child')];"
+        "const list = document.querySelector('.more ol'); list.focus(); list.scrollTop = 9;"
+    )
+    asof, number = page.text("#asof"), page.text(".more li:first-child .id")
+    page.until(lambda: asof not in (page.text("#asof"), ""), "another second")
+    page.until(lambda: page.text(".more li:first-child .id") != number, "another event")
+    assert page.script("return kept[0].isConnected && kept[0].textContent.includes('still')")
+    assert page.script("return document.activeElement.scrollTop") > 0
+    assert page.driver.switch_to.active_element.accessible_name == "Events, latest first"
+
+
 def test_after_many_patches_it_knows_what_the_server_knows(page: Browser, stage: Stage) -> None:
     server = stage.playground()
     show = stage.page(server.at("/steady/5"), server.at("/flaky/1"))
@@ -275,6 +314,36 @@ def test_it_says_that_its_own_stream_is_lost_and_that_it_is_back(chromium: Brows
     assert all("/feed" in complaint and "ERR_" in complaint for complaint in found), found
 
 
+def test_what_was_of_another_run_of_the_server_is_not_shown_as_of_this_one(
+    chromium: Browser, stage: Stage
+) -> None:
+    page = chromium
+    playground = stage.playground()
+    old = stage.page(*map(playground.at, ["/busy", "/missing"]))
+    page.open(old.url)
+    page.until(lambda: page.text("#news").count("404") == 1, "failures")
+    page.until(lambda: drawn(page, 2)[-1][0] == "error", "timelines")
+    page.find("#pause").click()
+    shown = drawn(page, 2), page.text("#news")
+    stage.run(old.server.aclose())
+    page.until(lambda: page.is_shown("#lost"), "the banner")
+    new = stage.page(*map(playground.at, ["/steady/5", "/steady/5"]), port=old.server.port)
+    page.until(lambda: page.text("#feed-word") == "Paused", "the page is back")
+    page.find("[data-sort=name]").click()  # it is drawn again
+    assert (drawn(page, 2), page.text("#news")) == shown
+    page.find("#pause").click()
+    page.until(lambda: state_of(page, 2) == "connected", "the streams of the new run")
+    lived = [(s.state.value, round(s.began, 3)) for s in stage.call(new.connections[1].timeline)]
+    page.until(lambda: [span[:2] for span in drawn(page, 2)] == lived, "the new run's timeline")
+    fills = page.script(
+        "return [...document.querySelectorAll('[data-stream=\"2\"] [data-span]')]"
+        ".map((rect) => rect.getAttribute('class'))"
+    )
+    assert fills == [f"fill-{state}" for state, _ in lived]
+    assert page.text("#news") == ""
+    page.complaints()
+
+
 def test_it_notices_silence_of_a_server_that_is_still_there(chromium: Browser) -> None:
     page = chromium
     with serving(hold(HEAD)) as server, started("dash", server.address) as process:
@@ -304,11 +373,15 @@ def test_a_token_opens_it_by_hand_or_by_address_and_is_kept_by_nobody(
     page.until(lambda: is_live(page), "the page")
     assert not page.is_shown("#enter")
     assert page.script("return document.cookie + JSON.stringify({...localStorage})") == "{}"
-    page.driver.delete_all_cookies()
+    page.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
     page.open("about:blank")
     page.open(f"{server.url}#token={TOKEN.replace(' ', '%20')}")
     page.until(lambda: is_live(page), "the page")
     assert page.driver.current_url == server.url
+    page.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    page.open("about:blank")
+    page.open(f"{server.url}#token=100%")  # a link that somebody made: no token, and no escape
+    page.until(lambda: page.is_shown("#enter"), "the form")
     refused = [text for text in page.complaints() if "401" not in text]
     assert refused == []
 
@@ -402,10 +475,13 @@ def test_it_has_landmarks_headings_and_names(page: Browser, stage: Stage) -> Non
         assert len(page.all(selector)) == 1
     headings = page.script("return [...document.querySelectorAll('h2')].map((h) => h.innerText)")
     assert {"Pool", "Streams", "Reconnects and errors", "Latest events"} <= set(headings)
-    for control in page.all("button, input, select, [role=img], [role=meter], table"):
+    page.script("document.querySelector('#rows .name').click()")
+    page.until(lambda: page.is_shown(".more table"), "a stream's details")
+    for control in page.all("button, input, select, [role=img], [role=meter], table, ol"):
         if control.is_displayed():
             assert control.accessible_name, control.get_attribute("outerHTML")
     assert page.find("tr.row").aria_role == "row"
+    assert page.find("[data-sort=rate]").accessible_name == "Events/s"  # and no arrow
     assert page.find("html").get_attribute("lang") == "en"
 
 
@@ -453,6 +529,55 @@ def test_text_can_be_read_in_light_and_in_the_dark(
         assert contrast(color(f"{ink}-fill"), color("card")) >= 3, ink
 
 
+# What is read on the page, with its contrast to what is behind it.
+CONTRASTS = """
+const numbers = (color) => [...color.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
+const linear = (part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+const light = ([r, g, b]) =>
+  0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+const ancestors = (node) => node ? [node, ...ancestors(node.parentElement)] : [];
+const unseen = "script, svg, .quiet, .skip";
+const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const words = walker.currentNode.data.trim(), element = walker.currentNode.parentElement;
+  if (!words || !element.getClientRects().length || element.closest(unseen)) continue;
+  const styles = ancestors(element).map((each) => getComputedStyle(each));
+  const grounds = styles.map((style) => numbers(style.backgroundColor));
+  const behind = grounds.reduceRight((color, ground) => over(ground, color));
+  const ink = numbers(styles[0].color);
+  ink[3] *= styles.reduce((all, style) => all * style.opacity, 1);
+  const [darker, lighter] = [light(over(ink, behind)), light(behind)].sort((a, b) => a - b);
+  found.push([(lighter + 0.05) / (darker + 0.05), words]);
+}
+return found;
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_that_is_read_has_contrast_also_when_it_is_old(
+    page: Browser, stage: Stage, scheme: str
+) -> None:
+    servers = [stage.playground(), stage.playground()]
+    show = stage.pool_page(*(server.at("/steady/5") for server in servers), members=4)
+    page.emulate(prefers_color_scheme=scheme)
+    page.open(show.url)
+    page.until(lambda: page.text("#t-connected") == "4 of 4", "the page")
+    stage.run(servers[1].aclose())
+    page.until(lambda: "breaker open" in page.text("#news"), "news")
+    page.script("document.querySelector('#rows .name').click()")
+    page.until(lambda: page.is_shown(".more table"), "a stream's details")
+    live = page.script(CONTRASTS)
+    stage.run(show.server.aclose())
+    page.until(lambda: page.is_shown("#lost"), "the banner")
+    old = page.script(CONTRASTS)
+    page.open("about:blank")
+    page.complaints()  # of the connection that is refused
+    for texts in (live, old):
+        assert len(texts) > 60
+        assert [text for text in texts if text[0] < 4.5] == []
+
+
 def test_nothing_moves_for_who_does_not_want_it(page: Browser, stage: Stage) -> None:
     show = stage.page(stage.playground().at("/steady/5"))
     page.open(show.url)
@@ -473,6 +598,14 @@ def test_it_fits_where_there_is_little_room(page: Browser, stage: Stage, width: 
     assert page.script("return document.documentElement.scrollWidth") <= width
     assert page.is_shown("[data-stream='1'] svg.line")
     assert page.is_shown("[data-stream='1'] .state")
+    pool = stage.pool_page(server.at("/steady/5"), members=1)
+    page.open(pool.url)
+    page.until(lambda: page.is_shown("[data-endpoint='0'] .state"), "the pool")
+    assert page.script("return document.documentElement.scrollWidth") <= width
+    assert page.script(
+        "return [...document.querySelectorAll('#p-endpoints td')]"
+        ".every((cell) => cell.getBoundingClientRect().right <= innerWidth)"
+    )
 
 
 # --- Many ----------------------------------------------------------------------------------------

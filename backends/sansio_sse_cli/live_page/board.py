@@ -43,7 +43,7 @@ _LATEST = 400  # events for all streams together, if there are few ...
 _LATEST_EACH = (4, 40)  # ... and for each of them at least, and at most
 _DATA = 400  # characters of an event that are shown
 _NAME = 80  # characters of its type and id
-_LOOKED_AT = 1 << 16  # characters in which secrets are searched before they are cut
+_LOOKED_AT = 1 << 14  # characters in which secrets are searched before they are cut
 
 _State = dict[str, Any]
 
@@ -270,9 +270,11 @@ class _Row:
         if self._came is not None:
             self._gaps.put(at, _rounded(max(0.0, at - self._came)))
         self._came = at
-        # Not the event itself: of many megabytes only a beginning is shown.
-        data = event.data if len(event.data) <= _LOOKED_AT else event.data[:_LOOKED_AT]
-        self._waiting.append((at, event._replace(data=data)))
+        if len(event.data) + len(event.event) + len(event.id) > _LOOKED_AT:
+            # Not the event itself: of many megabytes only a beginning is shown.
+            kind, data, id = (text[:_LOOKED_AT] for text in (event.event, event.data, event.id))
+            event = ServerSentEvent(kind, data, id)
+        self._waiting.append((at, event))
         self._shown += 1
 
     def look(
@@ -294,6 +296,8 @@ class _Row:
         if connects.last is not None and str(connects.count) not in self._connects:
             took = _rounded(connects.last, 6)
             self._connects = _latest({**self._connects, str(connects.count): took}, _CONNECTS)
+        if self._waiting.maxlen != latest:
+            self._waiting = deque(self._waiting, latest)
         if self._waiting or len(self._latest) > latest:
             self._show(shown, latest)
         state: _State = {

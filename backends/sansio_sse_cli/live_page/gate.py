@@ -14,7 +14,6 @@ import hmac
 import ipaddress
 from collections.abc import Collection, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 __all__ = ["SHORTEST_TOKEN", "Gate", "is_loopback"]
 
@@ -70,7 +69,7 @@ class Gate:
         if not self._is_ours(_name(host)):
             return "this host is not served; --allow-host adds one"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower() not in _origins(host):
             return "another origin asks"
         if not top and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return "another site asks"
@@ -93,7 +92,9 @@ class Gate:
 
     def cookie(self) -> str:
         """Return the Set-Cookie of who has shown the token."""
-        return f"{self._cookie_name}={self._pass()}; Path=/; HttpOnly; SameSite=Strict"
+        # It goes to other servers on the same host too, as ports mean nothing to it: a path of
+        # ours keeps it from most of what they are asked.
+        return f"{self._cookie_name}={self._pass()}; Path=/feed; HttpOnly; SameSite=Strict"
 
     @property
     def _cookie_name(self) -> str:
@@ -122,6 +123,11 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower().rstrip(".")
+
+
+def _origins(host: str) -> tuple[str, str]:
+    """Return what an Origin header may be; ``https``: a proxy before us has TLS."""
+    return f"http://{host.lower()}", f"https://{host.lower()}"
 
 
 def _are_equal(one: str, other: str) -> bool:

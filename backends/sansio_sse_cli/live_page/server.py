@@ -18,7 +18,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import cache
 from importlib.resources import files
 from types import TracebackType
@@ -43,6 +43,7 @@ _HEAD = 16 << 10  # bytes
 _BODY = 1 << 10
 _CONNECTIONS = 64  # beside the viewers
 _UNREAD = 1 << 20  # bytes, beside the state that a viewer begins with
+_TURNS = 6  # of the loop, in which asyncio hands over what it has accepted
 _SEND_BUFFER = 64 << 10  # the system's: what it holds nobody sees
 
 _Headers = list[tuple[str, str]]
@@ -96,6 +97,7 @@ class PageServer:
         self._viewers: set[_Viewer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._closing = False
         self._changes = Changes(self._look())
 
     @property
@@ -112,7 +114,15 @@ class PageServer:
 
     async def aclose(self) -> None:
         """Stop listening, and leave everybody."""
+        self._closing = True
         if self._server is not None:
+            # What asyncio has accepted when a server is closed may be closed by nobody: first no
+            # more is accepted, and what was is handed over.
+            for listening in self._server.sockets:
+                with contextlib.suppress(NotImplementedError):  # on Windows
+                    asyncio.get_running_loop().remove_reader(listening.fileno())
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -166,15 +176,18 @@ class PageServer:
     # --- Requests --------------------------------------------------------------------------------
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._tasks) > _CONNECTIONS + self._most_viewers:
+        if self._closing or len(self._tasks) > _CONNECTIONS + self._most_viewers:
             writer.transport.abort()
             return
-        self._start(self._serve(_Exchange(reader, writer)))
+        task = self._start(self._serve(_Exchange(reader, writer)))
+        # Who is cancelled before it has begun closes nothing.
+        task.add_done_callback(lambda task: writer.close())
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
