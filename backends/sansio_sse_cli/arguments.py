@@ -1,9 +1,19 @@
-"""Values of options that several commands take, checked while they are read."""
+"""Options that several commands take, and their values, checked while they are read."""
 
 import argparse
 from math import inf
 
-__all__ = ["port", "seconds", "whole_number"]
+__all__ = ["add_end_arguments", "port", "seconds", "whole_number"]
+
+
+def add_end_arguments(group: argparse._ArgumentGroup) -> None:
+    """Declare the options that say with which event to finish."""
+    group.add_argument(
+        "--until", metavar="TEXT", help="finish with the first event of this data or type"
+    )
+    group.add_argument(
+        "-n", "--count", metavar="N", type=whole_number, help="finish after N events"
+    )
 
 
 def whole_number(text: str) -> int:

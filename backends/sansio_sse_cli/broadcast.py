@@ -17,13 +17,14 @@ __all__ = ["Broadcast"]
 
 _BATCH = 65536  # bytes given to a reader at once
 _MOST_BYTES = 64 << 20
+_PER_EVENT = 300  # what an event costs in memory, however short it is
 
 
 class Broadcast:
     r"""The latest events, as bytes, and who waits for more.
 
     Args:
-        most: How many events are kept, of at most 64 MiB.
+        most: How many events are kept, in at most 64 MiB of memory.
 
     >>> broadcast = Broadcast(2)
     >>> for number in "123":
@@ -64,7 +65,7 @@ class Broadcast:
         if id_:
             self._places[id_] = self.end
         self._events.append((id_, event))
-        self._size += len(event)
+        self._size += len(event) + _PER_EVENT
         while len(self._events) > self._most or (
             self._size > _MOST_BYTES and len(self._events) > 1
         ):
@@ -95,9 +96,11 @@ class Broadcast:
     def _piece(self, place: int) -> tuple[int, bytes]:
         parts: list[bytes] = []
         room = _BATCH
-        while place < self.end and room > 0:
+        while place < self.end:
             # A deque finds what is near either end fast, and readers are mostly at the new one.
             event = self._events[place - self._oldest][1]
+            if parts and len(event) > room:
+                break  # what is large goes alone: joined, each reader would have a copy
             parts.append(event)
             room -= len(event)
             place += 1
@@ -118,7 +121,7 @@ class Broadcast:
 
     def _forget_oldest(self) -> None:
         id_, event = self._events.popleft()
-        self._size -= len(event)
+        self._size -= len(event) + _PER_EVENT
         if self._places.get(id_) == self._oldest:
             del self._places[id_]
         self._oldest += 1

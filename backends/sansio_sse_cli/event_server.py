@@ -24,6 +24,7 @@ __all__ = ["ClientRequest", "EventServer", "Reply", "is_loopback"]
 
 _MOST_CLIENTS = 1000
 _MOST_BODY = 1 << 20
+_CHUNK = 1 << 16  # who is slow has no more than one waiting for him, however long the event
 _REQUEST_TIME = 10.0  # seconds for a whole request
 _WRITE_TIME = 60.0  # seconds in which a client has to read something
 
@@ -83,7 +84,7 @@ class Reply:
         self._bodiless = request.method == b"HEAD"
         return ClientRequest(
             request.method.decode(),
-            request.target.decode("ascii", "replace").partition("?")[0],
+            _path(request.target.decode("ascii", "replace")),
             tuple(
                 (name.decode(), value.decode("utf-8", "replace")) for name, value in request.headers
             ),
@@ -100,9 +101,11 @@ class Reply:
         await self._drain()
 
     async def send(self, data: bytes) -> None:
-        """Send a piece of the body, as one chunk; return when there is room for more."""
-        if data and not self._bodiless:
-            self._write(h11.Data(data=data))
+        """Send a piece of the body; return when there is room for more."""
+        if self._bodiless:
+            return
+        for start in range(0, len(data), _CHUNK):
+            self._write(h11.Data(data=data[start : start + _CHUNK]))
             await self._drain()
 
     async def whole(self, status: int, text: str = "", *headers: tuple[str, str]) -> None:
@@ -254,6 +257,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _path(target: str) -> str:
+    path = target.partition("?")[0]
+    if path.startswith(("http://", "https://")):  # a whole url: RFC 9112 3.2.2
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return path
 
 
 def _is_own_name(authority: str, host: str) -> bool:

@@ -18,7 +18,7 @@ from sansio_sse import (
 )
 from sansio_sse.errors import redact_text
 
-from .terminal import duration
+from .terminal import duration, shorten
 
 __all__ = ["STYLES", "Narrator", "explain"]
 
@@ -31,8 +31,6 @@ STYLES = {
     ConnectionState.CLOSED: "bold",
 }
 """The colour of each state."""
-
-_BODY_SHOWN = 200  # characters of what a server says when it refuses
 
 
 class Narrator:
@@ -102,7 +100,7 @@ class Narrator:
             self._url = url
             words.append(f"from {url}")
         if self._cursor:
-            words.append(f"after event {self._cursor}")
+            words.append(f"after event {shorten(self._hide(self._cursor))}")
         return ", ".join(words)
 
 
@@ -110,6 +108,4 @@ def explain(error: SSEError, hide: Callable[[str], str] = str) -> str:
     """Return an error's message, and the beginning of what the server said with it."""
     body = error.body if isinstance(error, HTTPStatusError | ContentTypeError) else b""
     said = redact_text(hide(body.decode("utf-8", "replace"))).strip()
-    if len(said) > _BODY_SHOWN:
-        said = said[:_BODY_SHOWN] + "…"
-    return f"{error.message}: {said}" if said else error.message
+    return f"{error.message}: {shorten(said)}" if said else error.message

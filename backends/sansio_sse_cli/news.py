@@ -12,7 +12,7 @@ from sansio_sse import ConnectionDriver, ConnectionState
 
 from .narrator import STYLES, Narrator
 from .status_line import Glance, StatusLine
-from .terminal import Channel, duration, escape, size
+from .terminal import Channel, duration, escape, shorten, size
 
 __all__ = ["News", "add_news_arguments", "plural"]
 
@@ -48,7 +48,7 @@ class News:
     def __init__(
         self, args: argparse.Namespace, err: Channel, hide: Callable[[str], str] = str
     ) -> None:
-        self.narrator = Narrator(self.tell, hide)
+        self.narrator: Narrator = Narrator(self.tell, hide)
         self._err = err
         self._hide = hide
         self._quiet: bool = args.quiet
@@ -99,5 +99,5 @@ class News:
             duration(time.monotonic() - self._began),
         ]
         if connection.last_event_id:
-            words.append(f"last event id {escape(connection.last_event_id)}")
+            words.append(f"last event id {escape(shorten(self._hide(connection.last_event_id)))}")
         self._err.say(self._err.paint("bold", ", ".join(words)))

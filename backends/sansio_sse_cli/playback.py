@@ -81,9 +81,10 @@ def play(recording: Recording, config: ConnectionConfig) -> Iterator[Moment]:
 def _url(recording: Recording) -> str:
     try:
         parts = urlsplit(recording.url)
-    except ValueError:
+        path = quote(parts.path, safe=_IN_PATHS) or "/"
+    except ValueError:  # a lone surrogate in the path, for one
         raise RecordingError("its url cannot be read") from None
-    url = f"{parts.scheme}://{parts.netloc}{quote(parts.path, safe=_IN_PATHS) or '/'}"
+    url = f"{parts.scheme}://{parts.netloc}{path}"
     return Request(recording.method, url).url  # or it is no url for a request
 
 

@@ -5,6 +5,7 @@ Nothing here knows what a command does.
 
 import asyncio
 import enum
+import errno
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def run_command(command: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
 async def _under_signals(command: Callable[[], Coroutine[Any, Any, int]]) -> int:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
     task = loop.create_task(command())
     received: list[int] = []
 
@@ -62,6 +64,16 @@ async def _under_signals(command: Callable[[], Coroutine[Any, Any, int]]) -> int
         if not received:
             raise
         return 128 + received[0]
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what nobody handled, but for a server without descriptors for one more client.
+
+    asyncio tries again in a second, and would print a hundred tracebacks each time.
+    """
+    error = context.get("exception")
+    if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+        loop.default_exception_handler(context)
 
 
 def fill_standard_streams() -> None:

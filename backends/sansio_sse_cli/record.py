@@ -13,12 +13,13 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 from sansio_sse import HeartbeatConfig, ServerSentEvent, SSEError, StateChanged, WireMachine
 from sansio_sse_asyncio import Connection
 
-from .arguments import seconds, whole_number
+from .arguments import add_end_arguments, seconds, whole_number
 from .narrator import Narrator
 from .news import News, add_news_arguments, plural
 from .process import Exit, run_command
@@ -69,12 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_request_arguments(parser)
     time_ = add_config_arguments(parser)
-    time_.add_argument(
-        "--until", metavar="TEXT", help="finish with the first event of this data or type"
-    )
-    time_.add_argument(
-        "-n", "--count", metavar="N", type=whole_number, help="finish after N events"
-    )
+    add_end_arguments(time_)
     time_.add_argument(
         "--duration", metavar="SECONDS", type=seconds, help="finish after so long a time"
     )
@@ -107,8 +103,8 @@ class _Recorder:
         self._args = args
         self._err = err
         self._began = time.monotonic()
-        self._writer = _Writer(self._stop)
-        tape = Tape(self._take, self._elapsed, config.limits.head)
+        self._writer = _Writer(self._leave)
+        tape = Tape(self._take, self._elapsed, config.limits.head, hide)
         self._tape = tape
         self._news = News(args, err, hide)
         self._narrators = (
@@ -140,17 +136,14 @@ class _Recorder:
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
 
-    def _stop(self) -> None:
-        self._connection.close()
-
     def _take(self, line: bytes) -> None:
         self._writer.add(line)
         self._news.touch()
         most: int | None = self._args.max_bytes
         if most is not None and self._tape.received_bytes >= most:
-            self._end_well()
+            self._leave()
 
-    def _end_well(self) -> None:
+    def _leave(self) -> None:
         for narrator in self._narrators:
             narrator.ending = True
         self._connection.close()
@@ -160,9 +153,9 @@ class _Recorder:
         loop = asyncio.get_running_loop()
         self._began = time.monotonic()
         self._writer.add(title(*self._title, time.time()))
-        self._writer.start(self._connection.close)
+        self._writer.start(self._leave)
         if self._args.duration is not None:
-            loop.call_later(self._args.duration, self._end_well)
+            loop.call_later(self._args.duration, self._leave)
         self._news.begin(self._connection, *self._writer.channels, more=self._recorded)
         code = Exit.OK
         try:
@@ -292,6 +285,9 @@ class _Writer:
                 raise UsageError("a recording is not for a terminal: name a file, or use a pipe")
             self.channels.append(out)
             return
+        if Path(path).is_fifo():
+            # Written to as a file it would stop the loop, and signals with it.
+            raise UsageError(f"{path} is a pipe: record to -, and send standard output there")
         try:
             raw = io.BufferedWriter(io.FileIO(path, "w" if force else "x"))
         except FileExistsError:

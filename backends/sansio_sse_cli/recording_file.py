@@ -68,7 +68,8 @@ Ending = Literal["complete", "eof", "reset", "refused", "left"]
 _ENDINGS = frozenset({"complete", "eof", "reset", "refused", "left"})
 _VERSION = 1
 _LONGEST_LINE = 16 * 1024 * 1024
-_LARGEST = 512 * 1024 * 1024  # bytes of all bodies: a recording is held in memory
+_LARGEST = 512 * 1024 * 1024  # bytes of all lines, decompressed: a recording is held in memory
+_PER_LINE = 200  # and what a line costs there, however short it is
 _LONGEST = 1e9  # seconds, thirty years
 _LATEST = 1e11  # seconds since 1970
 _VISIBLE = re.compile("[\x20-\x7e]{1,1000}")
@@ -107,6 +108,7 @@ class Tape:
         write: Takes each line.
         clock: Returns the seconds since the beginning.
         max_head: How long a response's head may be.
+        hide: Takes secrets out of a text: a header that is sent back with one is not kept.
 
     >>> lines = []
     >>> tape = Tape(lines.append, lambda: 0.5)
@@ -125,12 +127,14 @@ class Tape:
         write: Callable[[bytes], object],
         clock: Callable[[], float],
         max_head: int = 64 * 1024,
+        hide: Callable[[str], str] = str,
     ) -> None:
         self.received_bytes: int = 0
         """Bytes of bodies so far."""
         self._write = write
         self._clock = clock
         self._max_head = max_head
+        self._hide = hide
         self._requests = 0
         self._exchanges: dict[int, Http1Exchange] = {}
 
@@ -153,7 +157,7 @@ class Tape:
             kept = [
                 [name, value]
                 for name, value in exchange.response.headers
-                if name.lower() in KEPT_HEADERS and _VISIBLE.fullmatch(value)
+                if name.lower() in KEPT_HEADERS and self._may_keep(value)
             ]
             self._note(head=exchange.response.status, headers=kept)
         if payload:
@@ -163,6 +167,9 @@ class Tape:
             self._end(transport, "complete")
         elif exchange.error is not None:
             self._end(transport, "eof")
+
+    def _may_keep(self, value: str) -> bool:
+        return _VISIBLE.fullmatch(value) is not None and self._hide(value) == value
 
     def ended(self, transport: int) -> None:
         """The server ended its side."""
@@ -239,13 +246,13 @@ class Recording:
 
 
 def read_recording(path: str | Path) -> Recording:
-    """Read a recording, compressed or not.
+    """Read a recording, compressed or not; ``-`` is standard input.
 
     Raises :class:`RecordingError` for what is none, and OSError for what cannot be read.
     """
-    with open(path, "rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
+    from_stdin = path == "-"
+    with open(0 if from_stdin else path, "rb", closefd=not from_stdin) as raw:
+        compressed = raw.peek(2).startswith(b"\x1f\x8b")  # a pipe cannot be read twice
         file = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if compressed else raw
         return _Reader(file).read()
 
@@ -280,6 +287,9 @@ class _Reader:
             self._number += 1
             if len(line) > _LONGEST_LINE:
                 raise self._wrong("is too long")
+            self._size += len(line) + _PER_LINE
+            if self._size > _LARGEST:
+                raise RecordingError(f"it is larger than {_LARGEST >> 20} MiB, decompressed")
             try:
                 fields: Any = json.loads(line)
             except (ValueError, RecursionError):
@@ -330,6 +340,8 @@ class _Reader:
 
     def _add(self, attempt: Attempt, fields: dict[str, Any]) -> None:
         if "head" in fields:
+            if attempt.status is not None:
+                raise self._wrong("is a second head")
             status = fields["head"]
             if type(status) is not int or not 200 <= status <= 599:
                 raise self._wrong("has no status")
@@ -342,11 +354,7 @@ class _Reader:
         elif attempt.status is None:
             raise self._wrong("has a body before its head")
         else:
-            data = self._body(fields)
-            self._size += len(data)
-            if self._size > _LARGEST:
-                raise RecordingError(f"it holds more than {_LARGEST} bytes")
-            attempt.pieces.append((self._now, data))
+            attempt.pieces.append((self._now, self._body(fields)))
 
     def _headers(self, given: Any) -> tuple[tuple[str, str], ...]:
         if not isinstance(given, list):

@@ -20,7 +20,7 @@ from .playback import PATIENCE, REDIRECTS, play
 from .process import Exit, run_command
 from .recording_file import Attempt, Recording, RecordingError, read_recording
 from .request_options import UsageError, add_config_arguments, read_config
-from .terminal import Channel, duration, escape
+from .terminal import Channel, duration, escape, shorten
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("file", metavar="FILE", help="what `sansio-sse record` wrote")
+    parser.add_argument(
+        "file", metavar="FILE", help="what `sansio-sse record` wrote; -: standard input"
+    )
 
     server = parser.add_argument_group("as a server")
     server.add_argument("--port", type=port, metavar="N", help="where to listen; any that is free")
@@ -136,6 +138,7 @@ class _Print:
         began = time.monotonic()
         try:
             for at, what in play(self._recording, config):
+                await asyncio.sleep(0)  # signals have their turn, however long it is
                 if isinstance(what, ServerSentEvent):
                     events += 1
                     await self._out.write(self._format(what, self._recording.began + at))
@@ -198,7 +201,8 @@ class _Serve:
             return
         number = self._next
         self._next = (number + 1) % (len(self._attempts) + 1)
-        after = f", after event {request.last_event_id}" if request.last_event_id else ""
+        last_id = shorten(request.last_event_id)
+        after = f", after event {last_id}" if last_id else ""
         if number == len(self._attempts):
             self._say(f"a request{after}: 204, that was the last")
             await reply.whole(204)

@@ -260,11 +260,16 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentG
         help="the connection's settings, in TOML; options given here win over it",
     )
     file.add_argument(
-        "--config-table", metavar="NAME", help="the table of the file that has them: tool.sse"
+        "--config-table", metavar="NAME", help="the file's table that has them, such as tool.sse"
     )
 
     time_ = parser.add_argument_group("when to give up")
-    time_.add_argument("--connect-timeout", metavar="SECONDS", type=float, help="10")
+    time_.add_argument(
+        "--connect-timeout",
+        metavar="SECONDS",
+        type=float,
+        help="for name, TCP and TLS together; 10",
+    )
     time_.add_argument(
         "--idle-timeout",
         metavar="SECONDS",
@@ -359,6 +364,8 @@ def _secrets_of_headers(headers: Headers) -> frozenset[str]:
             continue
         scheme, _, token = value.partition(" ")
         found |= {value, token}
+        if name.lower() == "cookie":
+            found |= {pair.partition("=")[2].strip('"') for pair in value.split(";")}
         if scheme.lower() == "basic":
             found |= _basic_secrets(token)
     return frozenset(found)

@@ -30,7 +30,7 @@ from .news import plural
 from .playback import play
 from .process import Exit, run_command
 from .recording_file import Recording, RecordingError, read_recording
-from .terminal import Channel, escape
+from .terminal import Channel, escape, shorten
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -68,9 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     source = parser.add_argument_group("what is served")
     source.add_argument("--json", action="store_true", help="lines are JSON objects")
-    source.add_argument("--event", metavar="TYPE", help="the type of events made of plain lines")
     source.add_argument(
-        "--recording", metavar="FILE", help="not standard input, but the events of a recording"
+        "--event", metavar="TYPE", type=_event_type, help="the type of events made of plain lines"
+    )
+    source.add_argument(
+        "--recording", metavar="FILE", help="not lines, but the events of a recording"
     )
     source.add_argument(
         "--speed", metavar="N", type=seconds, help="so many times as fast as it was recorded; 1"
@@ -98,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=whole_number,
         default=1000,
-        help="keep N events (of at most 64 MiB) for those who come later or are slow; 1000",
+        help="keep N events (in at most 64 MiB) for those who come later or are slow; 1000",
     )
     stream.add_argument(
         "--live", action="store_true", help="who comes without a Last-Event-ID gets new events only"
@@ -116,6 +118,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument_group("output").add_argument(
         "-q", "--quiet", action="store_true", help="do not tell who comes and goes"
     )
+
+
+def _event_type(text: str) -> str:
+    try:
+        encode_event("", event=text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _origin(text: str) -> str:
@@ -236,6 +246,7 @@ class _Serve:
         began = time.monotonic()
         speed: float = self._args.speed or 1.0
         for at, what in play(recording, config):
+            await asyncio.sleep(0)  # readers and signals have their turn, also without an event
             if isinstance(what, ServerSentEvent):
                 await asyncio.sleep(max(0.0, began + at / speed - time.monotonic()))
                 yield (
@@ -277,11 +288,12 @@ class _Serve:
         place = self._place(request.last_event_id)
         self._quiet_since = time.monotonic()
         if self._is_all_over(place, request.last_event_id):
-            self._served += 1
+            self._count_served(request)
             await reply.whole(204, "", *allowed)
             return
         self._streams += 1
-        began = f", after event {request.last_event_id}" if request.last_event_id else ""
+        last_id = shorten(request.last_event_id)
+        began = f", after event {last_id}" if last_id else ""
         self._say(f"a client has come{began}: {plural(self._streams, 'client')} now")
         try:
             await reply.head(
@@ -294,11 +306,14 @@ class _Serve:
             if request.method == "GET":
                 await self._send_all(place, reply)
             await reply.end()
-            self._served += 1
+            self._count_served(request)
         finally:
             self._streams -= 1
             self._quiet_since = time.monotonic()
             self._say(f"a client has gone: {plural(self._streams, 'client')} now")
+
+    def _count_served(self, request: ClientRequest) -> None:
+        self._served += request.method == "GET"  # a HEAD has been told nothing
 
     def _is_all_over(self, place: int, last_id: str) -> bool:
         """Tell whether a client is to be told that there is no more.

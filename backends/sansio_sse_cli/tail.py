@@ -10,7 +10,7 @@ import argparse
 from sansio_sse import ServerSentEvent, SSEError
 from sansio_sse_asyncio import Connection, connect
 
-from .arguments import whole_number
+from .arguments import add_end_arguments
 from .news import News, add_news_arguments, plural
 from .output import Format, add_format_arguments
 from .process import Exit, run_command
@@ -56,12 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_request_arguments(parser)
     time_ = add_config_arguments(parser)
-    time_.add_argument(
-        "--until", metavar="TEXT", help="finish with the first event of this data or type"
-    )
-    time_.add_argument(
-        "-n", "--count", metavar="N", type=whole_number, help="finish after N events"
-    )
+    add_end_arguments(time_)
 
     output = add_format_arguments(parser)
     output.add_argument(
@@ -112,7 +107,7 @@ class _Tail:
 
     async def follow(self) -> int:
         """Print events until there are no more, and say how it ended."""
-        self._out.when_broken(self._connection.close)
+        self._out.when_broken(self._leave)
         self._news.begin(self._connection, self._out)
         try:
             await self._print_events()
@@ -129,6 +124,10 @@ class _Tail:
             self._news.end()
             if not self._out.broken:
                 self._summarize()
+
+    def _leave(self) -> None:
+        self._news.narrator.ending = True
+        self._connection.close()
 
     async def _print_events(self) -> None:
         async with self._connection:

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from sansio_sse import ServerSentEvent
 
-__all__ = ["Channel", "Paint", "duration", "escape", "size", "to_json", "to_readable"]
+__all__ = ["Channel", "Paint", "duration", "escape", "shorten", "size", "to_json", "to_readable"]
 
 # C0, DEL and C1 are obeyed by terminals; bidirectional embeddings, overrides and isolates swap what
 # is read; U+2028 and U+2029 end lines for some readers; lone surrogates (from a file name) cannot
@@ -45,6 +45,15 @@ def escape(text: str, keep: str = "") -> str:
 
 def _visible(char: str) -> str:
     return char.encode("unicode_escape").decode()
+
+
+def shorten(text: str, most: int = 200) -> str:
+    """Return ``text``, or its beginning if it has more than so many characters.
+
+    >>> shorten("short"), shorten("0123456789", 4)
+    ('short', '0123…')
+    """
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def to_json(event: ServerSentEvent) -> str:

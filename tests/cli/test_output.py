@@ -89,6 +89,14 @@ def test_a_long_refusal_is_cut(capfd: Captured) -> None:
     assert f": {'x' * 200}…\n" in capfd.readouterr().err
 
 
+def test_a_long_id_is_told_in_part(capfd: Captured) -> None:
+    with serving(HEAD + b"retry: 1\nid: %s\ndata: x\n\n" % (b"7" * 5000), HEAD) as server:
+        main(["tail", server.address, "--json", "--max-attempts", "1"])
+    err = capfd.readouterr().err
+    assert "after event 777" in err
+    assert max(map(len, err.splitlines())) < 300
+
+
 def test_giving_up_fails(capfd: Captured) -> None:
     with serving() as server:
         address = server.address

@@ -1,5 +1,7 @@
 """Signals, pipes and slow readers: what a shell sees of the command."""
 
+import asyncio
+import errno
 import signal
 import socket
 import threading
@@ -7,6 +9,8 @@ import time
 from typing import Any
 
 import pytest
+
+from sansio_sse_cli.process import run_command
 
 from .support import BOUND, HEAD, hold, serving, started
 
@@ -116,6 +120,22 @@ def test_a_closed_pipe_ends_it_although_nothing_is_left_to_write() -> None:
         assert line_of(process.stdout)
         process.stdout.close()
         assert process.wait(PROMPTLY) == 141
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert [line.split()[0] for line in err.splitlines()] == [b"connecting", b"connected"]
+
+
+def test_too_few_descriptors_for_a_client_are_no_mistake_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def command() -> int:
+        loop = asyncio.get_running_loop()
+        for error in (OSError(errno.EMFILE, "none is left"), OSError(errno.EIO, "worse")):
+            loop.call_exception_handler({"message": str(error), "exception": error})
+        return 7
+
+    assert run_command(command) == 7
+    assert [record.getMessage() for record in caplog.records] == ["[Errno 5] worse"]
 
 
 def test_help_for_nobody() -> None:

@@ -66,7 +66,8 @@ def test_attempts_bytes_and_ends_are_written_down(tmp_path: Path, capfd: Capture
 
 def test_no_credential_is_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
-    refusal = answer("401 No", b"not Bearer header-key!", "WWW-Authenticate: challenge-secret")
+    sent_back = ("WWW-Authenticate: challenge-secret", "Via: 1.1 header-key", "Server: s/1")
+    refusal = answer("401 No", b"not Bearer header-key!", *sent_back)
     with serving(CHUNKED + b"0\r\n\r\n", refusal) as server:
         url = f"http://user:password1@{server.address}/?key=query-key"
         assert main(["record", url, str(file), "-H", "X-Key: Bearer header-key"]) == 1
@@ -78,6 +79,8 @@ def test_no_credential_is_in_the_file(tmp_path: Path) -> None:
     # What the server says is recorded as it said it; what we say about it is not.
     told = [line for line in content.splitlines() if '"state"' in line or "recording" in line]
     assert "header-key" not in "".join(told)
+    [head] = [line for line in lines_of(file) if line.get("head") == 401]
+    assert head["headers"] == [["Server", "s/1"]]
     assert "401" in "".join(told)
 
 
@@ -143,6 +146,19 @@ def test_a_file_that_cannot_be_is_a_mistake(file: str, message: str, capfd: Capt
     assert message in capfd.readouterr().err
 
 
+def test_a_pipe_with_a_name_is_refused(tmp_path: Path, capfd: Captured) -> None:
+    file = str(tmp_path / "pipe")
+    os.mkfifo(file)
+    reading = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main(["record", "localhost:1", file, "--force", "--max-attempts", "1"])
+    finally:
+        os.close(reading)
+    assert caught.value.code == 2
+    assert "is a pipe: record to -, and send standard output there" in capfd.readouterr().err
+
+
 def test_a_wrong_request_leaves_no_file_behind(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     with pytest.raises(SystemExit):
@@ -161,6 +177,7 @@ def test_a_full_disk_is_told_and_ends_it(name: str, tmp_path: Path) -> None:
     assert done.stderr.decode().count(told) == 1
     assert b"Traceback" not in done.stderr
     assert b"ignored" not in done.stderr  # by the interpreter, at its end
+    assert b"closed" not in done.stderr  # the server had nothing to do with it
 
 
 def test_standard_output(tmp_path: Path) -> None:
@@ -196,7 +213,9 @@ def test_a_reader_who_leaves_ends_it_silently() -> None:
         assert b"recording" in process.stdout.readline()
         process.stdout.close()
         assert process.wait(BOUND) == 141
-        assert b"Error" not in process.stderr.read()
+        err = process.stderr.read()
+    assert b"Error" not in err
+    assert b"closed" not in err
 
 
 def endless(blocked: threading.Event) -> Any:

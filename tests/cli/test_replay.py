@@ -3,8 +3,10 @@
 import asyncio
 import gzip
 import json
+import os
 import re
 import signal
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -131,6 +133,22 @@ def test_an_attempt_of_which_nothing_was_seen_at_the_end_is_left_out(
     assert "closed       the server has no more" in capfd.readouterr().err
 
 
+def test_a_signal_ends_it_in_the_middle(tmp_path: Path) -> None:
+    file = write(tmp_path / "r", TITLE, *DAY[:2], *[DAY[2]] * 20_000)
+    with subprocess.Popen(
+        [*COMMAND, "replay", file, "--print"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as process:
+        assert process.stderr is not None
+        while b"connected" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.wait(BOUND) == 130
+        assert b"Traceback" not in process.stderr.read()
+
+
 def test_an_empty_recording_has_nothing(tmp_path: Path, capfd: Captured) -> None:
     assert main(["replay", write(tmp_path / "r", TITLE), "--print"]) == 0
     assert capfd.readouterr().out == ""
@@ -246,6 +264,8 @@ NOT_ONE = {
     "method": [TITLE | {"method": "G T"}, *DAY],
     "scheme": [TITLE | {"url": "file:///etc/passwd"}, *DAY],
     "host": [TITLE | {"url": "http://[/"}, *DAY],
+    "path": [TITLE | {"url": "http://h/\ud800"}, *DAY],
+    "two heads": [TITLE, *DAY[:3], {"at": 2, "head": 200, "headers": STREAM}],
 }
 
 
@@ -257,6 +277,36 @@ def test_what_is_no_recording_is_refused_in_one_line(
     assert main(["replay", file, "--print"]) == 1
     err = capfd.readouterr().err
     assert f"sansio-sse: cannot use {file}: " in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("line", [{"at": 0, "text": ""}, {"at": 0, "request": 2, "after": ""}])
+def test_lines_are_bounded_however_short_they_are(
+    line: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sansio_sse_cli.recording_file._LARGEST", 1 << 20)
+    content = Path(write(tmp_path / "r", TITLE, *DAY[:2], *[line] * 10_000)).read_bytes()
+    assert len(content) < 1 << 20
+    (tmp_path / "bomb").write_bytes(gzip.compress(content))
+    with pytest.raises(RecordingError, match="larger than 1 MiB"):
+        read_recording(tmp_path / "bomb")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_recording_comes_through_a_pipe(pack: Any, tmp_path: Path) -> None:
+    file = write(tmp_path / "r", TITLE, *DAY)
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, pack(Path(file).read_bytes()))
+        os.close(writing)
+        assert read_recording(f"/dev/fd/{reading}") == read_recording(file)
+    finally:
+        os.close(reading)
+
+
+def test_a_recording_comes_through_standard_input(tmp_path: Path) -> None:
+    content = Path(write(tmp_path / "r", TITLE, *DAY[:3])).read_bytes()
+    done = run("replay", "-", "--print", "--raw", stdin=gzip.compress(content))
+    assert (done.returncode, done.stdout) == (0, b"one\n")
 
 
 def test_compression_that_is_broken_is_told(tmp_path: Path, capfd: Captured) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from sansio_sse_cli import main
 
-from .support import answer, serving
+from .support import HEAD, answer, serving
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,23 @@ def test_basic_auth_is_hidden_in_every_form(capfd: pytest.CaptureFixture[str]) -
         assert main(["tail", server.address, "-u", "user:hunter22"]) == 1
     err = capfd.readouterr().err
     assert "401 Unauthorized: … … …\n" in err
+
+
+def test_an_id_is_hidden_before_it_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
+    id_ = b"x" * 195 + b"first-secret"
+    with serving(HEAD + b"retry: 1\nid: %s\ndata: x\n\n" % id_, HEAD) as server:
+        assert main(["tail", "--raw", server.address, "-H", "X-Key: first-secret"]) == 0
+    err = capfd.readouterr().err
+    assert err.count("xxx…") == 2  # when it is asked for what follows, and in the summary
+    assert "first" not in err
+
+
+def test_a_cookie_is_hidden_in_parts_too(capfd: pytest.CaptureFixture[str]) -> None:
+    body = b"session abcdef123 of hunter22 has ended"
+    with serving(answer("401 Unauthorized", body)) as server:
+        cookie = 'Cookie: sid=abcdef123; name="hunter22"'
+        assert main(["tail", server.address, "-H", cookie]) == 1
+    assert "session … of … has ended" in capfd.readouterr().err
 
 
 def test_what_is_no_secret_is_shown(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Lines in, events out: what clients get, who they may be, and how it ends."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -316,6 +317,27 @@ def test_a_ping_a_head_and_what_there_is_not() -> None:
         refused = server.ask(method="POST")
         assert (refused.status, refused.getheader("allow")) == (405, "GET, HEAD")
         assert server.ask(method="OPTIONS").status == 405
+        assert server.ask(f"{server.url}ping?x").status == 204  # a whole url is a target too
+        assert server.ask(server.url[:-1], "HEAD").status == 200
+
+
+def test_a_head_has_been_told_nothing() -> None:
+    with serve("--end") as server:
+        server.say("one", end=True)
+        server.until("the input has ended")
+        for _ in range(2):
+            assert server.ask(method="HEAD").status == 200
+        with server.ask() as response:
+            assert response.read() == b"id: 1\ndata: one\n\n"
+        assert server.ask().status == 204  # now it is over
+
+
+def test_a_long_id_of_a_client_is_told_in_part() -> None:
+    with serve() as server:
+        server.ask(Last_Event_ID="9" * 10_000).close()
+        server.until("a client has come")
+        assert "999…: 1 client now" in server.told[-1]
+        assert len(server.told[-1]) < 300
 
 
 def test_pages_elsewhere_may_read_it_if_told_so() -> None:
@@ -391,14 +413,39 @@ def test_a_client_that_is_slow_misses_events_and_is_told_how_many() -> None:
 
 
 def test_the_history_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sansio_sse_cli.broadcast._MOST_BYTES", 100)
+    monkeypatch.setattr("sansio_sse_cli.broadcast._MOST_BYTES", 1000)  # 330 each
     broadcast = Broadcast(1000)
     for number in range(50):
-        broadcast.add(b"x" * 30, str(number))
+        broadcast.add(b"x" * 30, str(number))  # short ones have their price too
     assert (broadcast.oldest, broadcast.end) == (47, 50)
     assert broadcast.after("46") is None
-    broadcast.add(b"y" * 500, "")  # one that is larger than all is kept all the same
+    broadcast.add(b"y" * 5000, "")  # one that is larger than all is kept all the same
     assert (broadcast.oldest, broadcast.end) == (50, 51)
+
+
+def test_what_is_large_is_copied_for_nobody() -> None:
+    async def pieces() -> list[bytes]:
+        return [piece async for piece in broadcast.read(0, 1.0)]
+
+    broadcast = Broadcast(10)
+    large = b"x" * 100_000
+    for event in (b"a", b"b", large, b"c"):
+        broadcast.add(event, "")
+    broadcast.finish()
+    given = asyncio.run(pieces())
+    assert given == [b"ab", large, b"c"]
+    assert given[1] is large
+
+
+def test_a_large_event_goes_out_in_pieces() -> None:
+    with serve() as server:
+        server.say("x" * 300_000)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=BOUND) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with connection.makefile("rb") as answer:
+                while answer.readline() != b"\r\n":
+                    pass
+                assert int(answer.readline(), 16) == 65536
 
 
 def test_an_id_that_comes_again_means_its_last_event() -> None:
@@ -418,6 +465,8 @@ def test_an_id_that_comes_again_means_its_last_event() -> None:
         ("--recording f --json", "do not go with --recording"),
         ("--json --event x", "--event does not go with --json"),
         ("--speed 2", "--speed does not go without --recording"),
+        ("--event a\nb", "an event type must not contain a line end"),
+        ("--event \udcff", "lone surrogate"),
         ("--cors example.com", "an origin is like"),
         ("--cors https://a\r\nX:y", "an origin is like"),
         ("--port 65536", "a port, from 0 to 65535"),
