@@ -161,4 +161,10 @@ def _of_error(error: SSEError | None) -> Fields:
 
 
 def _but_none(args: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple(arg for arg in args if arg is not None)
+    """Return what goes into the words: of an error the message.
+
+    A handler may keep a record for long, and an error keeps frames, and with them connections.
+    """
+    return tuple(
+        arg.message if isinstance(arg, SSEError) else arg for arg in args if arg is not None
+    )

@@ -108,6 +108,17 @@ def test_a_stream_that_is_lost_and_comes_back_is_told_in_six_lines(records: Reco
     ]
 
 
+def test_a_record_that_is_kept_keeps_no_error_and_so_no_connection(records: Records) -> None:
+    simulation = Simulation()
+    simulation.network.server(URL, [Respond(), Cut()], [Respond(403)])
+    simulation.connect(URL)
+    simulation.run(until=5.0)
+    kept = [value for record in records.all for value in vars(record).values()]
+    kept += [arg for record in records.all for arg in record.args or ()]
+    assert len(kept) > 100
+    assert not [value for value in kept if isinstance(value, BaseException)]
+
+
 def test_the_fields_say_what_the_words_say(records: Records) -> None:
     simulation = Simulation()
     simulation.network.server(URL, [Respond(), send_event("one"), Cut()], [Respond(503)])

@@ -40,7 +40,7 @@ async def share(pool: ConnectionPool) -> None:
     async def read(name: str, overflow: Literal["block", "drop_oldest"]) -> None:
         async with pool.subscribe(overflow=overflow) as events:
             async for event in events:
-                print(f"{name}: {event.data}")
+                print(f"{name}: {event.data}", flush=True)
 
     await asyncio.gather(read("ledger", "block"), read("ticker", "drop_oldest"))
 
@@ -52,7 +52,7 @@ async def work(pool: ConnectionPool) -> None:
         async with pool.acquire() as lease:
             for _ in range(3):
                 event = await lease.receive()
-                print(f"{name} does {event.data}")
+                print(f"{name} does {event.data}", flush=True)
 
     await asyncio.gather(worker("Ada"), worker("Bob"), worker("Cyd"))
 

@@ -91,7 +91,7 @@ async def follow(url: str, cursor: Path, token: Token) -> None:
         async for event in connection:
             match event:
                 case Connected(resumed=False):
-                    print("from the beginning")  # the place for a snapshot of the present state
+                    print("from the beginning", flush=True)  # the place for a snapshot
                 case ServerSentEvent():
                     print(event.data, flush=True)  # first the work, then the cursor
                     store(cursor, event.id)
