@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SECONDS = 60  # for all targets together
+SECONDS = 32  # for all targets together
 
 
 def run(target: Path, seconds: int) -> bool:
