@@ -101,7 +101,7 @@ class MachineDriver:
             if actions:
                 self._perform(actions)
         finally:
-            # Also where a callback was interrupted (Ctrl-C): what waits has to be taken all the same.
+            # Also where a callback was interrupted (Ctrl-C): what waits has to be taken, too.
             try:
                 if self._inputs is not None:
                     self._take_waiting()

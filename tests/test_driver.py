@@ -171,11 +171,15 @@ def test_what_came_while_a_callback_was_interrupted_is_taken_all_the_same(way: s
         raise KeyboardInterrupt
 
     connection = streaming(on_event=on_event)
-    with pytest.raises(KeyboardInterrupt):
+
+    def receive(data: bytes) -> None:
         if way == "the way of bytes":
-            connection.receives(events(1))
+            connection.receives(data)
         else:
-            connection._take(WireMachine.bytes_received, connection.transport, events(1))
+            connection._take(WireMachine.bytes_received, connection.transport, data)
+
+    with pytest.raises(KeyboardInterrupt):
+        receive(events(1))
     assert connection.state is S.RECONNECTING
 
 

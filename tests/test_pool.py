@@ -381,6 +381,23 @@ def test_an_idle_member_is_closed_after_max_idle() -> None:
     assert (pool.now, closed(pool)) == (80.0, [(member, "idle")])
 
 
+def test_the_idle_time_begins_anew_at_each_release() -> None:
+    pool = Outside(max_idle=50.0)
+    first = lease(pool, "me")
+    pool.now = 10.0
+    pool.release(first)
+    pool.now = 20.0
+    pool.acquire("again")
+    pool.now = 30.0
+    pool.release(granted(pool, "again").lease)
+    pool.now = 79.0
+    pool.tick()
+    assert closed(pool) == []
+    pool.now = 80.0
+    pool.tick()
+    assert closed(pool) == [(granted(pool, "me").member, "idle")]
+
+
 def test_a_member_in_use_is_not_closed_for_having_been_idle() -> None:
     pool = Outside(max_idle=50.0)
     pool.release(lease(pool, "me"))

@@ -139,7 +139,7 @@ MUTANTS = {
         "pool",
         "        member.idle_since = self._now\n",
         "        member.idle_since = member.idle_since or self._now\n",
-        MODEL,
+        "test_pool.test_the_idle_time_begins_anew_at_each_release",
     ),
     "close forgets who waits": Mutant(
         "pool",

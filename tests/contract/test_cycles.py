@@ -21,6 +21,11 @@ def held_by_us() -> int:
     return sum(statistic.size for statistic in snapshot.statistics("filename"))
 
 
+def connections() -> list[object]:
+    """All connections that there are in this process."""
+    return [one for one in gc.get_objects() if isinstance(one, ConnectionDriver)]
+
+
 async def test_many_cycles_leave_descriptors_and_memory_where_they_were(sse: Face) -> None:
     with Server(stay("hello")) as server:
 
@@ -28,6 +33,8 @@ async def test_many_cycles_leave_descriptors_and_memory_where_they_were(sse: Fac
             async with sse.connect(server.url) as connection:
                 assert (await connection.receive(5)).data == "hello"
 
+        gc.collect()
+        before = connections()  # what other tests of this process have left, if they have
         tracemalloc.start()
         try:
             for _ in range(WARM):
@@ -43,4 +50,4 @@ async def test_many_cycles_leave_descriptors_and_memory_where_they_were(sse: Fac
         finally:
             tracemalloc.stop()
         gc.collect()
-        assert not [thing for thing in gc.get_objects() if isinstance(thing, ConnectionDriver)]
+        assert [one for one in connections() if all(one is not other for other in before)] == []

@@ -157,7 +157,9 @@ async def test_over_http2_it_is_the_same(sse: Any, certificates: Certificates, p
         assert isinstance(error.cause, RemoteProtocolError)
 
 
-async def test_nothing_that_was_given_in_confidence_is_logged(sse: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_that_was_given_in_confidence_is_logged(
+    sse: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     with Server(stay("hello")) as server:
         url = server.url.replace("://", f"://me:{SECRET}@")

@@ -28,7 +28,7 @@ def test_labels_are_of_the_table_and_no_secret_is_shown() -> None:
     day, registry, reader = FaultyDay(), CollectorRegistry(), InMemoryMetricReader()
     sources = day.pool, day.streams, day.connection
     SSECollector(*sources, registry=registry)
-    instrument(*sources, meter_provider=MeterProvider([reader]))
+    instrument(*sources, meter_provider=MeterProvider([reader], shutdown_on_exit=False))
     day.run()
     seen, told = expose(registry), collect(reader)
     labels = {name for _, pairs in seen.samples for name, _ in pairs}
@@ -76,7 +76,7 @@ def test_origins_beyond_a_hundred_are_other_ones_and_none_is_lost() -> None:
     simulation = Simulation(seed=1, traced=False)
     registry, reader = CollectorRegistry(), InMemoryMetricReader()
     collector = SSECollector(registry=registry)
-    instrumentation = instrument(meter_provider=MeterProvider([reader]))
+    instrumentation = instrument(meter_provider=MeterProvider([reader], shutdown_on_exit=False))
     for number in range(300):
         host = f"http://host-{number}.example"
         simulation.network.server(host, [Respond(), send_event("hi", id="1"), Stall()])

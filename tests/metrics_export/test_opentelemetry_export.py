@@ -48,7 +48,9 @@ SUMS = {
 
 def test_what_is_collected_equals_what_was_counted_under_faults() -> None:
     day, reader = FaultyDay(), InMemoryMetricReader()
-    instrument(day.pool, day.streams, meter_provider=MeterProvider([reader]))
+    instrument(
+        day.pool, day.streams, meter_provider=MeterProvider([reader], shutdown_on_exit=False)
+    )
     last: list[Collected] = []
 
     def look() -> None:
@@ -93,7 +95,12 @@ def is_counter(name: str) -> bool:
 
 def test_instruments_are_of_their_kind_and_have_a_unit() -> None:
     day, reader = FaultyDay(), InMemoryMetricReader()
-    instrument(day.pool, day.streams, day.connection, meter_provider=MeterProvider([reader]))
+    instrument(
+        day.pool,
+        day.streams,
+        day.connection,
+        meter_provider=MeterProvider([reader], shutdown_on_exit=False),
+    )
     day.run()
     told = collect(reader)
     names = {name for row in INSTRUMENTS for name in row.opentelemetry}
@@ -115,7 +122,12 @@ def test_instruments_are_of_their_kind_and_have_a_unit() -> None:
 
 def test_each_attempt_is_a_request_that_ends_at_the_head_of_its_response() -> None:
     day, reader = FaultyDay(), InMemoryMetricReader()
-    instrument(day.pool, day.streams, day.connection, meter_provider=MeterProvider([reader]))
+    instrument(
+        day.pool,
+        day.streams,
+        day.connection,
+        meter_provider=MeterProvider([reader], shutdown_on_exit=False),
+    )
     day.run()
     counted = [day.pool.metrics, day.streams.metrics, day.connection.metrics]
     points = collect(reader).durations
@@ -174,7 +186,7 @@ def test_a_request_has_the_attributes_of_the_conventions(
     steps: list[Any], attributes: dict[str, Any], seconds: float
 ) -> None:
     simulation, reader = Simulation(seed=1, latency=LATENCY), InMemoryMetricReader()
-    instrumentation = instrument(meter_provider=MeterProvider([reader]))
+    instrumentation = instrument(meter_provider=MeterProvider([reader], shutdown_on_exit=False))
     simulation.network.server("https://a.example:8443", steps)
     config = ConnectionConfig(
         reconnection=ReconnectionPolicy(enabled=False), timeouts=Timeouts(connect=3.0, response=5.0)
@@ -199,7 +211,7 @@ def test_giving_up_is_no_request_of_its_own() -> None:
     connection = simulation.connect(
         "http://a.example/", config=ConnectionConfig(reconnection=policy)
     )
-    instrument(connection, meter_provider=MeterProvider([reader]))
+    instrument(connection, meter_provider=MeterProvider([reader], shutdown_on_exit=False))
     simulation.run(until=5.0)
     assert connection.state == "error"
     (point,) = collect(reader).durations.values()
@@ -210,7 +222,7 @@ def test_one_survey_serves_a_collection_and_the_next_one_sees_what_is_new() -> N
     simulation, reader = Simulation(seed=1), InMemoryMetricReader()
     simulation.network.server("http://a.example", [Respond(), Stall()])
     pool = simulation.pool(PoolConfig(["http://a.example/"]))
-    instrument(pool, meter_provider=MeterProvider([reader]))
+    instrument(pool, meter_provider=MeterProvider([reader], shutdown_on_exit=False))
     looks: list[None] = []
     stats = pool.stats
     pool_class = type(pool)
@@ -234,7 +246,9 @@ def test_after_close_nothing_is_shown_or_recorded_and_sources_are_left_alone() -
     simulation, reader = Simulation(seed=1), InMemoryMetricReader()
     simulation.network.server("http://a.example", [Respond(), Stall()])
     connection = simulation.connection("http://a.example/", wait=False)
-    instrumentation = instrument(connection, meter_provider=MeterProvider([reader]))
+    instrumentation = instrument(
+        connection, meter_provider=MeterProvider([reader], shutdown_on_exit=False)
+    )
     instrumentation.close()
     instrumentation.close()
     connection.open()
@@ -246,7 +260,9 @@ def test_a_source_can_be_removed() -> None:
     simulation, reader = Simulation(seed=1), InMemoryMetricReader()
     simulation.network.server("http://a.example", [Respond(), Stall()])
     connection = simulation.connect("http://a.example/")
-    instrumentation = instrument(connection, meter_provider=MeterProvider([reader]))
+    instrumentation = instrument(
+        connection, meter_provider=MeterProvider([reader], shutdown_on_exit=False)
+    )
     simulation.run(until=1.0)
     instrumentation.remove(connection)
     connection.restart()
@@ -297,7 +313,7 @@ def test_an_export_over_http_brings_the_same_numbers() -> None:
     with receiving() as url:
         exporter = OTLPMetricExporter(endpoint=url, timeout=10)
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
-        provider = MeterProvider([reader])
+        provider = MeterProvider([reader], shutdown_on_exit=False)
         day = FaultyDay()
         instrument(day.pool, day.streams, day.connection, meter_provider=provider)
         day.run()
