@@ -313,9 +313,7 @@ def _config_of_file(args: argparse.Namespace) -> ConnectionConfig:
     try:
         from sansio_sse_config import from_toml
     except ImportError as error:
-        raise UsageError(
-            f'--config needs {error.name}, which is not installed: pip install "sansio-sse[config]"'
-        ) from None
+        raise UsageError(f"--config: {error}") from None  # which says what to install
     try:
         config: ConnectionConfig = from_toml(args.config, table=args.config_table)
     except OSError as error:

@@ -118,5 +118,5 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert b'pip install "sansio-sse[config]"' in done.stderr
+    assert b'needs durationpy: pip install "sansio-sse[config]"' in done.stderr
     assert done.stderr.count(b"\n") == 1
