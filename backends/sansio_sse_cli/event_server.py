@@ -20,6 +20,8 @@ from typing import Any, Self
 
 import h11
 
+from .listening import stop_listening
+
 __all__ = ["ClientRequest", "EventServer", "Reply", "is_loopback"]
 
 _MOST_CLIENTS = 1000
@@ -198,7 +200,7 @@ class EventServer:
         traceback: TracebackType | None,
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_listening(self._server)
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()

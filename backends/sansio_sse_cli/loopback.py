@@ -17,6 +17,8 @@ from typing import Any, Self
 
 import h11
 
+from .listening import stop_listening
+
 __all__ = ["Exchange", "LoopbackServer", "header", "last_event_id"]
 
 
@@ -50,7 +52,7 @@ class LoopbackServer:
         traceback: TracebackType | None,
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_listening(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

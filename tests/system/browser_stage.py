@@ -51,16 +51,6 @@ class Playground(LoopbackServer):
         """End it, before its context does."""
         await self.__aexit__(None, None, None)
 
-    async def __aexit__(self, *of: Any) -> None:  # noqa: PYI036  (handed on as they are)
-        # What asyncio has accepted when a server is closed is closed by nobody: first no more is
-        # accepted, and in a few turns of the loop all of it is handed over.
-        assert self._server is not None
-        for listening in self._server.sockets:
-            asyncio.get_running_loop().remove_reader(listening.fileno())
-        for _ in range(6):
-            await asyncio.sleep(0)
-        await super().__aexit__(*of)
-
     def cut(self) -> None:
         """Reset every connection that there is."""
         for exchange in list(self._open):

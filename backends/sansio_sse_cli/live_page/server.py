@@ -28,6 +28,7 @@ import h11
 
 from sansio_sse import encode_event, encode_retry
 
+from ..listening import stop_listening
 from .board import Board
 from .gate import Gate
 from .patches import Changes, to_json
@@ -43,7 +44,6 @@ _HEAD = 16 << 10  # bytes
 _BODY = 1 << 10
 _CONNECTIONS = 64  # beside the viewers
 _UNREAD = 1 << 20  # bytes, beside the state that a viewer begins with
-_TURNS = 6  # of the loop, in which asyncio hands over what it has accepted
 _SEND_BUFFER = 64 << 10  # the system's: what it holds nobody sees
 
 _Headers = list[tuple[str, str]]
@@ -116,14 +116,7 @@ class PageServer:
         """Stop listening, and leave everybody."""
         self._closing = True
         if self._server is not None:
-            # What asyncio has accepted when a server is closed may be closed by nobody: first no
-            # more is accepted, and what was is handed over.
-            for listening in self._server.sockets:
-                with contextlib.suppress(NotImplementedError):  # on Windows
-                    asyncio.get_running_loop().remove_reader(listening.fileno())
-            for _ in range(_TURNS):
-                await asyncio.sleep(0)
-            self._server.close()
+            await stop_listening(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
