@@ -1,10 +1,6 @@
 """Against an agent as there are many: ag_ui's encoder, starlette and uvicorn."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -22,6 +18,7 @@ from ag_ui.core import (
 
 from contract.face import Face
 from sansio_sse_agui import RunState, RunStatus
+from uvicorn_process import uvicorn_with
 
 from .support import read, start
 
@@ -30,24 +27,8 @@ pytestmark = pytest.mark.timeout(30)
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    command = [sys.executable, "-m", "uvicorn", "agent_app:app", "--log-level", "warning"]
-    command += ["--app-dir", str(Path(__file__).parent), "--timeout-graceful-shutdown", "1"]
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        process = subprocess.Popen(
-            [*command, "--fd", str(listener.fileno())],
-            pass_fds=[listener.fileno()],
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        )
-    try:
+    with uvicorn_with("agent_app:app", Path(__file__).parent) as port:
         yield f"http://127.0.0.1:{port}/run"
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def ask(text: str, *, run_id: str = "one", after: RunState | None = None) -> RunAgentInput:

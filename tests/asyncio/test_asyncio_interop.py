@@ -1,9 +1,5 @@
 """Against servers that nobody here wrote: uvicorn and sse-starlette, plain and over TLS."""
 
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +12,7 @@ from contract.common import quick
 from contract.face import Face
 from contract.fixtures import Certificates
 from sansio_sse import Comment, ConnectionState, HeartbeatConfig, HTTPStatusError
+from uvicorn_process import uvicorn_with
 
 
 @dataclass(frozen=True)
@@ -27,30 +24,15 @@ class Uvicorn:
 @pytest.fixture(scope="module", params=["plain", "tls"])
 def uvicorn(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[Uvicorn]:
     secure = request.param == "tls"
-    command = [sys.executable, "-m", "uvicorn", "interop_app:app", "--log-level", "warning"]
-    command += ["--app-dir", str(Path(__file__).parent), "--timeout-graceful-shutdown", "1"]
+    options: list[str] = []
     if secure:
-        command += ["--ssl-keyfile", str(certificates.key_file)]
-        command += ["--ssl-certfile", str(certificates.chain_file)]
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        process = subprocess.Popen(
-            [*command, "--fd", str(listener.fileno())],
-            pass_fds=[listener.fileno()],
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        )
-    try:
+        options += ["--ssl-keyfile", str(certificates.key_file)]
+        options += ["--ssl-certfile", str(certificates.chain_file)]
+    with uvicorn_with("interop_app:app", Path(__file__).parent, *options) as port:
         yield Uvicorn(
             f"{'https' if secure else 'http'}://127.0.0.1:{port}",
             {"ssl_context": certificates.client()} if secure else {},
         )
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 async def test_runs_of_events_are_joined_by_the_cursor(sse: Face, uvicorn: Uvicorn) -> None:

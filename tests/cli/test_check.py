@@ -25,6 +25,7 @@ import trustme
 from sansio_sse_cli import main
 from sansio_sse_cli.faulty_server import Fault, FaultyServer, make_events
 from sansio_sse_cli.loopback import Exchange, LoopbackServer, header, last_event_id
+from uvicorn_process import uvicorn_with
 
 from .support import BOUND, ENVIRONMENT, HEAD, Answer, answer, hold, run, serving, started
 
@@ -231,24 +232,8 @@ def test_redirects_without_end(check: Check) -> None:
 
 @pytest.fixture(scope="module")
 def uvicorn() -> Iterator[str]:
-    command = [sys.executable, "-m", "uvicorn", "check_app:app", "--log-level", "warning"]
-    command += ["--app-dir", str(Path(__file__).parent), "--timeout-graceful-shutdown", "1"]
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        process = subprocess.Popen(
-            [*command, "--fd", str(listener.fileno())],
-            pass_fds=[listener.fileno()],
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        )
-    try:
+    with uvicorn_with("check_app:app", Path(__file__).parent) as port:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def test_uvicorn_and_sse_starlette(check: Check, uvicorn: str) -> None:
