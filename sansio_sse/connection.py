@@ -402,11 +402,9 @@ class ConnectionMachine:
         """Return the counters as they stand at ``now``."""
         metrics = self.metrics.snapshot(self.uptime(now))
         comments = self.comments_received
-        return (
-            metrics
-            if comments == metrics.comments_received
-            else replace(metrics, comments_received=comments)
-        )
+        if comments == metrics.comments_received:
+            return metrics
+        return replace(metrics, comments_received=comments)
 
     @property
     def comments_received(self) -> int:

@@ -480,9 +480,8 @@ class PoolDriver(GroupDriver, Generic[AcquiringT, MergedT, SubscriptionT]):
         for action in actions:
             try:
                 self._act(action)
-            except (
-                KeyboardInterrupt
-            ) as error:  # in a callback: the rest has to be done all the same
+            except KeyboardInterrupt as error:
+                # In a callback: the rest has to be done all the same.
                 interrupt = error
         if interrupt is not None:
             try:
